@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  The only place that looks at PG_VERSION_NUM.
+ *
+ * Callers use the newest spelling; a shim gives it to older servers.  Each
+ * shim says since which version the server has the thing itself.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_COMPAT_H
+#define EB_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "eventbridge needs PostgreSQL 15 or later"
+#endif
+
+/* 16: varlena macros moved to a header of their own. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * 16: soft errors.  Before, every reported error is raised, and the context
+ * node that callers hand down is always NULL.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#else
+#define errsave(context, ...) ereport(ERROR, __VA_ARGS__)
+#define ereturn(context, dummy_value, ...) \
+	do { \
+		(void) (context); \
+		ereport(ERROR, __VA_ARGS__); \
+		return dummy_value; \
+	} while (0)
+#define SOFT_ERROR_OCCURRED(escontext) false
+#endif
+
+#endif							/* EB_COMPAT_H */

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * eventbridge.c
+ *	  Module entry: magic block, settings, hooks.  No logic.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "compat.h"
+
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "eventbridge", .version = EVENTBRIDGE_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+}
