@@ -29,9 +29,19 @@ ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=eventbridge
 TAP_TESTS = $(if $(wildcard test/t/*.pl),1,)
 PROVE_TESTS ?= $(sort $(wildcard test/t/*.pl))
 
+# eventbridge-worker, the client program, needs libcurl and cJSON.  Without
+# them the extension is built all the same, and make says what is missing.
+WORKER = eventbridge-worker
+WORKER_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/worker/*.c)))
+WORKER_NEEDS = libcurl libcjson
+WITH_WORKER := $(shell pkg-config --exists $(WORKER_NEEDS) 2>/dev/null && echo yes)
+ifeq ($(WITH_WORKER),yes)
+SCRIPTS_built = $(WORKER)
+endif
+
 # Which server the objects were built for; see below.
 BUILT_FOR = .built-for
-EXTRA_CLEAN = $(EXTENSION_SCRIPT) $(BUILT_FOR)
+EXTRA_CLEAN = $(EXTENSION_SCRIPT) $(BUILT_FOR) $(WORKER_OBJS)
 
 # The targets that set up what they need, the server included.
 SETUP_TARGETS = demo test test-matrix bench fuzz asan valgrind conformance help
@@ -53,6 +63,22 @@ $(EXTENSION_SCRIPT): $(PARTS) eventbridge.control Makefile
 # objects for one server never end up in a module for another: a change of
 # the server or of the compiler's options builds all again.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) $(BUILT_FOR)
+
+# PGXS has no rule for a program beside a module.
+ifeq ($(WITH_WORKER),yes)
+$(WORKER): $(WORKER_OBJS)
+	$(CC) $(CFLAGS) $(WORKER_OBJS) $(LDFLAGS) $(LDFLAGS_EX) \
+		-L$(pkglibdir) -L$(libdir) -lpgfeutils -lpgcommon -lpgport $(libpq) \
+		$(shell pkg-config --libs $(WORKER_NEEDS)) -lm -o $@
+$(WORKER_OBJS): $(wildcard src/worker/*.h) $(BUILT_FOR)
+$(WORKER_OBJS): override CPPFLAGS += -I$(includedir) $(shell pkg-config --cflags $(WORKER_NEEDS))
+else
+all: without-worker
+.PHONY: without-worker
+without-worker:
+	@echo "$(WORKER) is left out: pkg-config does not find all of $(WORKER_NEEDS)." >&2
+	@echo "On Debian, install pkg-config libcurl4-openssl-dev libcjson-dev, and make again." >&2
+endif
 
 .PHONY: FORCE
 FORCE:
