@@ -37,4 +37,9 @@
 #define SOFT_ERROR_OCCURRED(escontext) false
 #endif
 
+/* 17: intervals may be infinite. */
+#if PG_VERSION_NUM < 170000
+#define INTERVAL_NOT_FINITE(i) ((void) (i), false)
+#endif
+
 #endif							/* EB_COMPAT_H */
