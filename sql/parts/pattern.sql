@@ -162,3 +162,18 @@ CREATE FUNCTION test_event_pattern(event_pattern text, event text) RETURNS boole
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION test_event_pattern(text, text) IS
 'AWS''s TestEventPattern: does the event match the pattern? The event must be a JSON object with id, account, source, time, region and detail-type. Errors: "Event pattern is not valid. Reason: ...", "Parameter Event is not valid."';
+
+-- Explaining
+
+CREATE FUNCTION explain_match(event jsonb, pattern event_pattern)
+	RETURNS TABLE (path text, condition jsonb, found jsonb, matched boolean, reason text)
+	AS 'MODULE_PATHNAME'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 5;
+COMMENT ON FUNCTION explain_match(jsonb, event_pattern) IS
+'Why an event matches a pattern, or why not: a row for each field of the pattern with what was asked, what the event has there (an array if it has several values, NULL if none), and the reason in words. A field that matches alone but in another array element than a second field counts as not matched.';
+
+CREATE FUNCTION event_pattern_from(event jsonb, paths text[] DEFAULT NULL) RETURNS event_pattern
+	AS 'MODULE_PATHNAME'
+	LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_from(jsonb, text[]) IS
+'A starting pattern from a sample event, which matches the sample: the values at the paths (such as detail.state or $.detail.state; an object stands for all values below it), or, without paths, at those that say of what kind an event is (source, detail-type, eventSource, eventName). Errors: the event is no object, or has no value at a path.';
