@@ -81,7 +81,7 @@ static const struct option listen_options[] = {
 void
 eb_options_print_help(void)
 {
-	printf("%s brings messages from PostgreSQL's NOTIFY to commands and webhooks.\n\n", EB_PROGNAME);
+	printf("%s brings PostgreSQL's notifications to commands and webhooks.\n\n", EB_PROGNAME);
 	printf("Usage:\n  %s listen [OPTION]... --channel=NAME... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
 	printf("Each message that is notified on a channel becomes one line of JSON:\n"
 		   "  {\"channel\":\"...\",\"pid\":...,\"payload\":...,\"received\":\"...\"}\n"
