@@ -102,7 +102,7 @@ missing()
 # need WHAT...: install what is missing, and do nothing when nothing is.
 need()
 {
-	local packages
+	local packages log
 
 	packages=$(missing "$@" | xargs)
 	[ -n "$packages" ] || return 0
@@ -113,8 +113,8 @@ need()
 	packages=$(echo " $packages " |
 		sed "s/ server-dev / postgresql-server-dev-$(major) /; s/ server / postgresql-$(major) /")
 	# shellcheck disable=SC2086 # a list of words
-	as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qq -y --no-install-recommends $packages < /dev/null > /dev/null
+	log=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+		--no-install-recommends $packages < /dev/null 2>&1) || die "$log"
 
 	packages=$(missing "$@" | xargs)
 	[ -z "$packages" ] || die "still missing after installation: $packages"
@@ -198,14 +198,25 @@ as_server()
 	fi
 }
 
-# copy_tree: a copy of the working tree as $scratch/tree, in which the tests
+# Build output, for those who build again.
+without_output=(--exclude='*.o' --exclude='*.so' --exclude='*.bc'
+	--exclude=./.built-for --exclude=./eventbridge-worker)
+
+# pack_tree [OPTION...]: a tar of the working tree, less what tests and tools keep
+# in it.
+pack_tree()
+{
+	tar -cf - --exclude=./.git --exclude=./build --exclude=./results \
+		--exclude=./tmp_check --exclude=./output_iso "$@" .
+}
+
+# copy_tree [OPTION...]: a copy of the working tree as $scratch/tree, in which the tests
 # run: so they leave no traces here, and can be run as another user, who may
 # not read this directory.
 copy_tree()
 {
 	mkdir "$scratch/tree"
-	tar -cf - --exclude=./.git --exclude=./build --exclude=./results \
-		--exclude=./tmp_check --exclude=./output_iso . | tar -C "$scratch/tree" -xf -
+	pack_tree "$@" | tar -C "$scratch/tree" -xf -
 	if [ "$(id -u)" = 0 ]; then
 		chown -R "$server_user" "$scratch/tree"
 	fi
@@ -251,8 +262,112 @@ stop_cluster()
 }
 
 #
+# Servers that look for faults
+#
+
+# private_server: a copy of the server's programs and libraries below
+# $scratch/server, into which PG_CONFIG then points, to install into and to
+# spoil.  PostgreSQL finds its files relative to its programs, so a copy
+# works wherever it lies.
+private_server()
+{
+	local root=$scratch/server what from
+
+	for what in bindir pkglibdir sharedir; do
+		from=$("$PG_CONFIG" --$what)
+		mkdir -p "$root$(dirname "$from")"
+		cp -a "$from" "$root$from"
+	done
+	for what in libdir includedir; do
+		from=$("$PG_CONFIG" --$what)
+		if [ ! -e "$root$from" ]; then
+			mkdir -p "$root$(dirname "$from")"
+			ln -s "$from" "$root$from"
+		fi
+	done
+	# postgresql-server-dev's headers lie beside, not in, includedir on some systems.
+	from=$("$PG_CONFIG" --includedir-server)
+	if [ ! -e "$root$from" ]; then
+		mkdir -p "$root$(dirname "$from")"
+		ln -s "$from" "$root$from"
+	fi
+	PG_CONFIG=$root$("$PG_CONFIG" --bindir)/pg_config
+	[ "$("$PG_CONFIG" --pkglibdir)" != "${PG_CONFIG%/bin/pg_config}" ] || die "not relocatable"
+}
+
+# wrap_postgres COMMAND...: from now on every server started from the private
+# programs, by whatever test, runs under COMMAND.
+wrap_postgres()
+{
+	local bindir
+
+	bindir=$("$PG_CONFIG" --bindir)
+	mv "$bindir/postgres" "$bindir/postgres.real"
+	{
+		echo '#!/bin/sh'
+		echo "exec $* $bindir/postgres.real \"\$@\""
+	} > "$bindir/postgres"
+	chmod 755 "$bindir/postgres"
+}
+
+# sanitized_server: a private server with the extension in it, built with
+# AddressSanitizer, UBSan and the server's assertions.  The first fault aborts.
+sanitized_server()
+{
+	local flags
+
+	private_server
+	copy_tree "${without_output[@]}"
+	flags="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined"
+	flags="$flags -fno-sanitize-recover=all -DUSE_ASSERT_CHECKING"
+	cd "$scratch/tree"
+	build with_llvm=no COPT="$flags"
+	"$MAKE" -s "PG_CONFIG=$PG_CONFIG" with_llvm=no COPT="$flags" install
+	cd "$top"
+	if [ "$(id -u)" = 0 ]; then
+		chown -R "$server_user" "$scratch/tree"
+	fi
+	wrap_postgres env "LD_PRELOAD=$(gcc -print-file-name=libasan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1 \
+		UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
+}
+
+# faults: what sanitizers, valgrind and dying backends left in the server's log.
+faults()
+{
+	grep -nE 'AddressSanitizer|runtime error:|^==[0-9]+== [A-Z]|terminated by signal|PANIC:|TRAP:' \
+		"$scratch/server.log" || true
+}
+
+#
 # Results
 #
+
+# run COMMAND...: show what it says and keep it for the count.
+run()
+{
+	"$@" 2>&1 | tee -a "$scratch/tests.log" || status=1
+}
+
+# installcheck [VARIABLE=VALUE...]: what "make installcheck" runs on this server.
+# Each of its three runners is called alone, so that all run even if one fails.
+installcheck()
+{
+	local runner off
+
+	for runner in REGRESS ISOLATION TAP_TESTS; do
+		case $runner in
+			REGRESS) off="ISOLATION= TAP_TESTS=" ;;
+			ISOLATION) off="REGRESS= TAP_TESTS="; ls test/specs/*.spec > /dev/null 2>&1 || continue ;;
+			TAP_TESTS) off="REGRESS= ISOLATION="; ls test/t/*.pl > /dev/null 2>&1 || continue ;;
+		esac
+		[[ " ${leave_out:-} " != *" $runner "* ]] || continue
+		rm -f "$scratch/tree/regression.diffs"
+		# shellcheck disable=SC2046,SC2086 # lists of words
+		run as_server "$MAKE" -s -C "$scratch/tree" $(make_options) $off "$@" installcheck
+		[ ! -s "$scratch/tree/regression.diffs" ] || cat "$scratch/tree/regression.diffs"
+	done
+}
 
 # count_results LOG...: set $passed and $failed to the numbers of tests of
 # which the logs tell, in the forms of pg_regress (before and since 16),
@@ -261,4 +376,27 @@ count_results()
 {
 	passed=$(cat "$@" | grep -cE '^ok |^(test|    ) .*\.\.\. ok|^test/.* \.+ ok$' || true)
 	failed=$(cat "$@" | grep -cE '^not ok |^(test|    ) .*\.\.\. (FAILED|failed)|^test/.* \.+ (Dubious|Failed|skipped: .*died)' || true)
+}
+
+# finish: look for faults, print the count, and exit accordingly.
+finish()
+{
+	local found
+
+	if [ -f "$scratch/server.log" ]; then
+		found=$(faults)
+		if [ -n "$found" ]; then
+			echo "not ok - the server's log is clean"
+			printf '%s\n' "$found" | head -n 20
+			status=1
+		fi
+	fi
+	count_results "$scratch/tests.log"
+	# A runner that failed before it came to a test counts as a failed test.
+	if [ $status != 0 ] && [ "$failed" = 0 ]; then
+		failed=1
+	fi
+	printf '\n%d passed, %d failed\n' "$passed" "$failed"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+	exit
 }
