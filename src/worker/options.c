@@ -273,6 +273,14 @@ set_webhook_from_file(EbListenOptions *options, const char *path)
 	set_webhook(options, pg_strdup(line), "the file");
 }
 
+/* The last one given counts. */
+static void
+set_string(char **field, const char *value)
+{
+	free(*field);
+	*field = pg_strdup(value);
+}
+
 /* Takes one option of "listen". */
 static void
 take_listen_option(EbListenOptions *options, int opt, const char *name)
@@ -337,16 +345,16 @@ take_listen_option(EbListenOptions *options, int opt, const char *name)
 			options->stop_on_failure = true;
 			break;
 		case 'd':
-			options->connection.dbname = pg_strdup(optarg);
+			set_string(&options->connection.dbname, optarg);
 			break;
 		case 'h':
-			options->connection.host = pg_strdup(optarg);
+			set_string(&options->connection.host, optarg);
 			break;
 		case 'p':
-			options->connection.port = pg_strdup(optarg);
+			set_string(&options->connection.port, optarg);
 			break;
 		case 'U':
-			options->connection.username = pg_strdup(optarg);
+			set_string(&options->connection.username, optarg);
 			break;
 		case 'w':
 			options->connection.prompt = EB_PROMPT_NEVER;
