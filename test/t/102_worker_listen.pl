@@ -7,10 +7,12 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use EventbridgeTest::Worker;
+use IPC::Run;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 EventbridgeTest::Worker::require_program();
 
@@ -132,15 +134,49 @@ foreach my $line (split /\n/, $worker->output)
 is($i, 30000, 'all of them');
 ok($in_order, 'in order');
 
+# A reader that is slow: the worker holds some messages, then leaves the rest
+# to the server, and loses none.
+my $directory = PostgreSQL::Test::Utils::tempdir();
+my $slow = IPC::Run::start(
+	[ 'bash', '-c',
+		'eventbridge-worker listen -v -d "$0" --channel=c --count=30000 2> "$1/slow" |
+		{ until [ -e "$1/go" ]; do sleep 0.05; done; cat; }; exit ${PIPESTATUS[0]}',
+		$node->connstr('postgres'), $directory ],
+	'>', \my $slow_output,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+
+sub wait_for_file
+{
+	my ($run, $file, $pattern) = @_;
+	until (-e $file && slurp_file($file) =~ $pattern)
+	{
+		$run->pump_nb;
+		usleep(20_000);
+	}
+	return;
+}
+
+wait_for_file($slow, "$directory/slow", qr/messages go to/);
+$node->safe_psql('postgres',
+	"SELECT count(pg_notify('c', i::text)) FROM generate_series(1, 30000) i");
+wait_for_file($slow, "$directory/slow", qr/not reading for now, 10000 messages held/);
+append_to_file("$directory/go", '');
+$slow->finish;
+is($slow->result(0), 0, 'slow reader');
+is(join(',', $slow_output =~ /"payload":(\d+),/g), join(',', 1 .. 30000),
+	'gets every message, in order');
+like(slurp_file("$directory/slow"), qr/reading again, \d+ messages held/,
+	'reading was resumed');
+
 # A reader that goes away: "head" ends after the first message.
-my $err_file = PostgreSQL::Test::Utils::tempdir() . '/err';
+my $err_file = "$directory/head";
 my $pipe = IPC::Run::start(
 	[ 'bash', '-c',
 		'eventbridge-worker listen -d "$0" --channel=c 2>"$1" | head -n 1; exit ${PIPESTATUS[0]}',
 		$node->connstr('postgres'), $err_file ],
 	'>', \my $head_output,
-	IPC::Run::timer($PostgreSQL::Test::Utils::timeout_default));
-until (-s $err_file && slurp_file($err_file) =~ /messages go to/) { $pipe->pump_nb; }
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+wait_for_file($pipe, $err_file, qr/messages go to/);
 foreach my $round (1 .. 20)
 {
 	last unless $pipe->pumpable;
