@@ -15,6 +15,9 @@
  * the database's users have made is called by mistake, and then to run the
  * caller's commands, all in one transaction.
  *
+ * The time that connecting may take is for the attempt as a whole, all hosts
+ * of a connection string that has several included.
+ *
  * A peer that vanished without a word is noticed by keep-alive packets;
  * their times are ours unless the connection string has others.
  *
