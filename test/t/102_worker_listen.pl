@@ -140,7 +140,7 @@ ok($in_order, 'in order');
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my $slow = IPC::Run::start(
 	[ 'bash', '-c',
-		'eventbridge-worker listen -v -d "$0" --channel=c --count=30000 2> "$1/slow" |
+		'eventbridge-worker listen -v -d "$0" --channel=c --count=30000 --timeout=600 2> "$1/slow" |
 		{ until [ -e "$1/go" ]; do sleep 0.05; done; cat; }; exit ${PIPESTATUS[0]}',
 		$node->connstr('postgres'), $directory ],
 	'>', \my $slow_output,
@@ -173,7 +173,7 @@ like(slurp_file("$directory/slow"), qr/reading again, \d+ messages held/,
 my $err_file = "$directory/head";
 my $pipe = IPC::Run::start(
 	[ 'bash', '-c',
-		'eventbridge-worker listen -d "$0" --channel=c 2>"$1" | head -n 1; exit ${PIPESTATUS[0]}',
+		'eventbridge-worker listen -d "$0" --channel=c --timeout=600 2>"$1" | head -n 1; exit ${PIPESTATUS[0]}',
 		$node->connstr('postgres'), $err_file ],
 	'>', \my $head_output,
 	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));

@@ -114,7 +114,17 @@ sub finish
 		return -1;
 	}
 	eval { $self->{run}->finish };
+	$self->{ended} = 1;
 	return $self->{run}->result(0);
+}
+
+# A test that dies leaves no worker behind.
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($?, $@, $!);
+	$self->{run}->kill_kill if $self->{run} && !$self->{ended};
+	return;
 }
 
 1;
