@@ -528,8 +528,7 @@ build_capture(TriggerData *trigdata, Oid function)
 	capture->settings_generation = eb_settings_generation;
 	capture->arguments = eb_stream_arguments_parse(trigger->tgnargs,
 												   trigger->tgargs);
-	capture->transform = eb_stream_transform_lookup(capture->arguments,
-													schema);
+	capture->transform = eb_transform_make(capture->arguments, schema);
 	capture->sequence = get_relname_relid("capture_number", schema);
 	if (!OidIsValid(capture->sequence))
 		elog(ERROR, "could not find sequence \"%s\"", "capture_number");
@@ -551,6 +550,17 @@ build_capture(TriggerData *trigdata, Oid function)
 	return capture;
 }
 
+/* Says whose arguments an error is about. */
+static void
+trigger_error_context(void *arg)
+{
+	TriggerData *trigdata = arg;
+
+	errcontext("stream trigger \"%s\" on table \"%s\"",
+			   trigdata->tg_trigger->tgname,
+			   RelationGetRelationName(trigdata->tg_relation));
+}
+
 /*
  * Makes an entry's contents.  They are built aside, so that an error leaves
  * nothing half done.  The entry counts as valid from the start, and keeps
@@ -562,6 +572,12 @@ make_capture(EbCaptureEntry *entry, TriggerData *trigdata, Oid function)
 	MemoryContext context;
 	MemoryContext old_context;
 	EbCapture  *capture;
+	ErrorContextCallback callback;
+
+	callback.callback = trigger_error_context;
+	callback.arg = trigdata;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 
 	entry->valid = true;
 	entry->capture = NULL;
@@ -573,6 +589,8 @@ make_capture(EbCaptureEntry *entry, TriggerData *trigdata, Oid function)
 	MemoryContextSwitchTo(old_context);
 	MemoryContextSetParent(context, captures_context);
 	entry->capture = capture;
+
+	error_context_stack = callback.previous;
 }
 
 /*
