@@ -26,7 +26,9 @@ REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=eventbridge
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=eventbridge
-TAP_TESTS = $(if $(wildcard test/t/*.pl),1,)
+ifneq ($(wildcard test/t/*.pl),)
+TAP_TESTS = 1
+endif
 PROVE_TESTS ?= $(sort $(wildcard test/t/*.pl))
 
 # eventbridge-worker, the client program, needs libcurl and cJSON.  Without
