@@ -389,7 +389,16 @@ static void
 judge_filters(EbCapture *capture, const char *arn)
 {
 	EbStreamArguments *arguments = capture->arguments;
+	MemoryContext scratch;
 
+	scratch = AllocSetContextCreate(CurrentMemoryContext,
+									"eventbridge scratch",
+									ALLOCSET_DEFAULT_SIZES);
+	for (int event = 0; event < EB_NEVENTS; event++)
+		capture->verdicts[event] = palloc(sizeof(EbVerdict) *
+										  Max(arguments->nfilters, 1));
+
+	MemoryContextSwitchTo(scratch);
 	for (int event = 0; event < EB_NEVENTS; event++)
 	{
 		JsonbValue	constants;
@@ -397,8 +406,6 @@ judge_filters(EbCapture *capture, const char *arn)
 
 		init_object(&constants, NCONSTANTS);
 		add_constants(&constants, event, arn);
-		capture->verdicts[event] = palloc(sizeof(EbVerdict) *
-										  Max(arguments->nfilters, 1));
 
 		verdict = arguments->nfilters == 0 ? EB_VERDICT_ALWAYS :
 			EB_VERDICT_NEVER;
@@ -414,6 +421,8 @@ judge_filters(EbCapture *capture, const char *arn)
 		}
 		capture->verdict[event] = verdict;
 	}
+	MemoryContextSwitchTo(capture->context);
+	MemoryContextDelete(scratch);
 }
 
 /* Does any filter that has to look at rows look at or below this path? */
