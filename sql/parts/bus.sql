@@ -195,7 +195,7 @@ AS 'MODULE_PATHNAME', 'eb_caller' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION _caller() IS
 'Internal: the role that called the management function now running.';
 
-CREATE FUNCTION _raise(code text, message text, hint text DEFAULT NULL) RETURNS void
+CREATE FUNCTION _raise(code text, message text, hint text DEFAULT NULL, more_detail text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	state constant text := CASE code
@@ -204,15 +204,14 @@ DECLARE
 		WHEN 'AccessDeniedException' THEN 'insufficient_privilege'
 		WHEN 'UnsupportedOperationException' THEN 'feature_not_supported'
 		ELSE 'invalid_parameter_value' END;
+	detail constant text := concat_ws(' ', format('AWS error code: %s.', code), more_detail);
 BEGIN
 	IF hint IS NULL THEN
-		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message,
-			DETAIL = format('AWS error code: %s.', code);
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
 	END IF;
-	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message,
-		DETAIL = format('AWS error code: %s.', code), HINT = hint;
+	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
 END $$;
-COMMENT ON FUNCTION _raise(text, text, text) IS
+COMMENT ON FUNCTION _raise(text, text, text, text) IS
 'Internal: raises an error with AWS''s code in its detail.';
 
 /*
@@ -349,6 +348,11 @@ AS 'MODULE_PATHNAME', 'eb_acts_as' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION _acts_as(name, name) IS
 'Internal: whether a role has the rights of another.';
 
+CREATE FUNCTION _may_become(role name, other name) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_may_become' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _may_become(name, name) IS
+'Internal: whether a role may SET ROLE to another.';
+
 CREATE FUNCTION _bus_allows(bus_id bigint, role name, action text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'eb_bus_allows_role' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION _bus_allows(bigint, name, text) IS
@@ -441,7 +445,7 @@ BEGIN
 			format('role "%s" does not exist', role),
 			format('The ARN %s names the database role "%s".', role_arn, role));
 	END IF;
-	IF NOT pg_has_role(eventbridge._caller(), role, 'MEMBER') THEN
+	IF NOT eventbridge._may_become(eventbridge._caller(), role) THEN
 		PERFORM eventbridge._raise('AccessDeniedException',
 			format('must be member of role "%s"', role),
 			format('GRANT %I TO %I;', role, eventbridge._caller()));
@@ -1223,10 +1227,7 @@ BEGIN
 			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses, api destinations, logs log groups and ecs tasks.');
 	END IF;
 	FOR fault IN SELECT * FROM eventbridge.check_target_input(target) LOOP
-		IF fault.detail IS NULL THEN
-			PERFORM eventbridge._raise('ValidationException', fault.message);
-		END IF;
-		PERFORM eventbridge._raise('ValidationException', fault.message, fault.detail);
+		PERFORM eventbridge._raise('ValidationException', fault.message, more_detail => fault.detail);
 	END LOOP;
 	PERFORM eventbridge._check_target_kind(target, place.kind, place.resource);
 	IF target ? 'RoleArn' THEN
@@ -1664,7 +1665,7 @@ COMMENT ON FUNCTION put_event(text, text, jsonb, text, text[], timestamptz, text
 CREATE FUNCTION matching_rules(event jsonb, event_bus_name text DEFAULT 'default') RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'eb_matching_rules' LANGUAGE C STABLE STRICT PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION matching_rules(jsonb, text) IS
-'The names of the enabled rules of a bus that an event would match, without putting it. For roles that may put rules on the bus.';
+'The names of the enabled rules of a bus that an event would match, without putting it. For roles that may put rules on the bus; the owner of the bus sees all, others their own.';
 
 CREATE FUNCTION put_row_event() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_put_row_event' LANGUAGE C;
