@@ -36,6 +36,27 @@ AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION check_input_transformer(jsonb, text, text) IS
 'What is wrong with an input transformer, a row for each fault and none if it is valid: the message of AWS''s PutTargets, and where the fault is. The target''s id, if given, is named in the messages.';
 
+CREATE FUNCTION transform_pipe_input(event jsonb, input_template text,
+									 variables jsonb DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION transform_pipe_input(jsonb, text, jsonb) IS
+'A pipe''s input template filled from one record (the InputTemplate of EventBridge Pipes): placeholders are paths, <$.dynamodb.Keys.id.S>, or predefined variables, <aws.pipes.pipe-name>, whose values variables gives. Otherwise like transform_input. A field that holds encoded JSON must have been decoded before.';
+
+CREATE FUNCTION json_transform_pipe_input(event json, input_template text,
+										  variables jsonb DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION json_transform_pipe_input(json, text, jsonb) IS
+'Like transform_pipe_input, for json: what is inserted keeps the record''s own order of keys and spelling of numbers.';
+
+CREATE FUNCTION check_pipe_input_template(input_template text,
+										  OUT message text, OUT detail text) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION check_pipe_input_template(text) IS
+'What is wrong with a pipe''s input template, a row for each fault and none if it is valid: the message of AWS, and where the fault is.';
+
 CREATE FUNCTION check_target_input(target jsonb,
 								   OUT message text, OUT detail text) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;

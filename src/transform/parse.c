@@ -851,7 +851,9 @@ eb_template_parse(EbTemplateKind kind, const char *text, int len,
 							 "Member must have length greater than or equal to 1");
 	else if (pg_mbstrlen_with_len(text, len) > EB_TEMPLATE_MAX_LENGTH)
 		eb_template_add_constraint(&parser.faults, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							 "inputTransformer.inputTemplate", text, len,
+							 kind == EB_TEMPLATE_RULE ?
+							 "inputTransformer.inputTemplate" : "inputTemplate",
+							 text, len,
 							 "Member must have length less than or equal to 8192");
 	else
 		parse_template(&parser);

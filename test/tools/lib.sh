@@ -310,6 +310,21 @@ wrap_postgres()
 	chmod 755 "$bindir/postgres"
 }
 
+# asan_first: build $scratch/first.so, to be loaded together with AddressSanitizer,
+# which sets itself up in the first call of malloc.  If that call comes from
+# within bindtextdomain, as it does in the constructor of a library that the
+# server is linked with, the two take one lock twice, and the program hangs.  This
+# library's constructor runs before all others, and calls malloc.
+asan_first()
+{
+	gcc -shared -fPIC -Wl,-z,initfirst -o "$scratch/first.so" -x c - <<- 'END'
+		#include <stdlib.h>
+		static void first(void) __attribute__((constructor));
+		static void first(void) { void *volatile p = malloc(1); free(p); }
+	END
+	chmod a+rx "$scratch/first.so"
+}
+
 # sanitized_server: a private server with the extension in it, built with
 # AddressSanitizer, UBSan and the server's assertions.  The first fault aborts.
 sanitized_server()
@@ -327,7 +342,8 @@ sanitized_server()
 	if [ "$(id -u)" = 0 ]; then
 		chown -R "$server_user" "$scratch/tree"
 	fi
-	wrap_postgres env "LD_PRELOAD=$(gcc -print-file-name=libasan.so)" \
+	asan_first
+	wrap_postgres env "LD_PRELOAD='$(gcc -print-file-name=libasan.so) $scratch/first.so'" \
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1 \
 		UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
 }
