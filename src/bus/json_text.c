@@ -30,6 +30,8 @@ eb_check_json_text(PG_FUNCTION_ARGS)
 	(void) eb_json_read(json, strlen(json), &fault);
 	if (fault.message == NULL)
 		PG_RETURN_VOID();
+	if (fault.hint == NULL && json[strspn(json, " \t\r\n")] != '{')
+		fault.hint = "Only JSON templates are read; a YAML template has to be converted first.";
 	eb_text_position(json, fault.at ? fault.at : json, &line, &column);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
