@@ -134,6 +134,7 @@ typedef struct PathNode
 	const char *key;
 	uint32		key_len;
 	uint32		refs;			/* conjunctions' uses of its predicates */
+	uint32		nstrings;		/* predicates of nothing but strings */
 	bool		is_field;
 } PathNode;
 
@@ -146,6 +147,7 @@ typedef struct Predicate
 	uint32		refs;			/* conjunctions that have it */
 	EbAlternatives alternatives;
 	double		likelihood;		/* a guess at how often it holds */
+	bool		is_exact;		/* see EB_ENTRY_EXACT */
 	bool		is_access;
 	uint32		first_entry;
 	uint32		end_entry;
@@ -163,6 +165,7 @@ typedef struct Conjunction
 typedef struct KeyCount
 {
 	uint32		refs;
+	uint32		nstrings;		/* predicates of nothing but strings */
 	uint32		posting;		/* number among the postings, plus one */
 } KeyCount;
 
@@ -410,6 +413,13 @@ collect_pattern(Builder *builder, uint32 pattern)
 
 /* ---------- Choosing access predicates ---------- */
 
+/*
+ * Predicates of nothing but strings are told by keys where a path has at
+ * least, and a string at most, so many of them.
+ */
+#define MIN_NOTED 5
+#define MAX_NOTED 24
+
 static KeyCount *
 find_key(Builder *builder, uint32 node, const EbKey *key)
 {
@@ -571,6 +581,52 @@ choose_access(Builder *builder)
 	}
 }
 
+/* Is the predicate one of nothing but whole strings? */
+static bool
+has_only_strings(const EbAlternatives *alternatives)
+{
+	if (alternatives->n == 0 || alternatives->accepts_absence)
+		return false;
+	for (uint32 i = 0; i < alternatives->n; i++)
+		if (alternatives->items[i].nkeys != 1 ||
+			alternatives->items[i].keys[0].kind != EB_KEY_STRING)
+			return false;
+	return true;
+}
+
+/*
+ * Decides which predicates are told by their keys alone.  A look-up for each
+ * value of the path must pay, and no value may bring along too many of them.
+ */
+static void
+choose_exact(Builder *builder)
+{
+	for (int round = 0; round < 2; round++)
+	{
+		for (uint32 p = 0; p < builder->predicates.n; p++)
+		{
+			Predicate  *predicate = PREDICATE(builder, p);
+			PathNode   *node = NODE(builder, predicate->node);
+			bool		few = true;
+
+			CHECK_FOR_INTERRUPTS();
+			if (!has_only_strings(&predicate->alternatives))
+				continue;
+			node->nstrings += round == 0;
+			for (uint32 i = 0; i < predicate->alternatives.n; i++)
+			{
+				KeyCount   *count = find_key(builder, predicate->node,
+											 predicate->alternatives.items[i].keys);
+
+				count->nstrings += round == 0;
+				few &= count->nstrings <= MAX_NOTED;
+			}
+			if (round == 1)
+				predicate->is_exact = predicate->is_access || (few && node->nstrings >= MIN_NOTED);
+		}
+	}
+}
+
 /* ---------- Tries ---------- */
 
 /* By access predicate, then by the other predicates, then by pattern. */
@@ -614,7 +670,8 @@ write_trie(Builder *builder, const Conjunction *conjunctions, uint32 n, uint32 d
 		uint32		first = i;
 		uint32		at = builder->entries.n;
 
-		((EbSetEntry *) append(&builder->entries, sizeof(EbSetEntry)))->what = member;
+		((EbSetEntry *) append(&builder->entries, sizeof(EbSetEntry)))->what = member |
+			(PREDICATE(builder, member)->is_exact ? EB_ENTRY_EXACT : 0);
 		while (i < n && MEMBER(builder, conjunctions[i].first + depth) == member)
 			i++;
 		write_trie(builder, conjunctions + first, i - first, depth + 1);
@@ -681,7 +738,8 @@ use_key(Builder *builder, uint32 p, const EbKey *key)
 	}
 	use = append(&builder->uses, sizeof(KeyUse));
 	use->posting = count->posting - 1;
-	use->predicate = p | (key->proven ? EB_POSTING_PROVEN : 0);
+	use->predicate = p | (key->proven ? EB_POSTING_PROVEN : 0) |
+		(PREDICATE(builder, p)->is_access ? 0 : EB_POSTING_NOTED);
 }
 
 /* A predicate with one alternative that has no key is asked for every value. */
@@ -1043,9 +1101,10 @@ build_index(Builder *builder, Output *output, const uint32 *pattern_offsets)
 	count_keys(builder);
 	guess_likelihoods(builder);
 	choose_access(builder);
+	choose_exact(builder);
 	write_tries(builder);
 	for (uint32 p = 0; p < builder->predicates.n; p++)
-		if (PREDICATE(builder, p)->is_access)
+		if (PREDICATE(builder, p)->is_access || PREDICATE(builder, p)->is_exact)
 			find_ways(builder, p);
 
 	write_nodes(builder, output);

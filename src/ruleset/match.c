@@ -4,8 +4,8 @@
  *	  One event against a compiled set of patterns; set.h tells how.
  *
  * The event is walked once, and the scalars at known paths are noted.  Then
- * their keys are looked up; each access predicate found that holds has its
- * trie run through.  Nothing is allocated for an event but what the state
+ * their keys are looked up, which gives access predicates; then the trie of
+ * each of these that holds is run through.  Nothing is allocated for an event but what the state
  * keeps: arrays with a place for each node, predicate and pattern of the set.
  * They are never cleared: a place is valid if it carries the number of the
  * current event.
@@ -33,7 +33,7 @@
 #define MEMO_FALSE		1
 #define MEMO_TRUE		2
 #define MEMO_VALUE		3
-#define MEMO_FIRED		4		/* its trie has been run through */
+#define MEMO_FOUND		4		/* it is among those whose tries are run through */
 #define MEMO_BITS		3
 #define MAX_GENERATION	(UINT32_MAX >> MEMO_BITS)
 
@@ -64,6 +64,7 @@ struct EbMatchState
 	uint32		max_leaves;
 	NodeState  *nodes;
 	uint32	   *predicates;		/* generation and MEMO bits */
+	uint32	   *found;			/* access predicates */
 	uint32	   *patterns;		/* generation in which it was decided */
 	int32	   *positions;		/* of those that match */
 	Leaf	   *leaves;
@@ -80,6 +81,7 @@ typedef struct Matcher
 	const EbSetEntry *entries;
 	uint32		generation;
 	int			nleaves;
+	int			nfound;
 	int			nmatching;
 	bool		doubtful;		/* the matcher decides whatever is found from here on */
 } Matcher;
@@ -119,16 +121,26 @@ reserve(EbMatchState *state, void **array, uint32 *allocated, uint32 n, Size siz
 static void
 begin_event(EbMatchState *state, const EbPatternSet *set)
 {
-	uint32		allocated = state->max_patterns;
-
 	reserve(state, (void **) &state->nodes, &state->max_nodes,
 			set->nnodes, sizeof(NodeState));
-	reserve(state, (void **) &state->predicates, &state->max_predicates,
-			set->npredicates, sizeof(uint32));
-	reserve(state, (void **) &state->patterns, &allocated,
-			set->npatterns, sizeof(uint32));
-	reserve(state, (void **) &state->positions, &state->max_patterns,
-			set->npatterns, sizeof(int32));
+	if (set->npredicates > state->max_predicates)
+	{
+		uint32		allocated = state->max_predicates;
+
+		reserve(state, (void **) &state->predicates, &allocated,
+				set->npredicates, sizeof(uint32));
+		reserve(state, (void **) &state->found, &state->max_predicates,
+				set->npredicates, sizeof(uint32));
+	}
+	if (set->npatterns > state->max_patterns)
+	{
+		uint32		allocated = state->max_patterns;
+
+		reserve(state, (void **) &state->patterns, &allocated,
+				set->npatterns, sizeof(uint32));
+		reserve(state, (void **) &state->positions, &state->max_patterns,
+				set->npatterns, sizeof(int32));
+	}
 
 	if (state->generation == MAX_GENERATION)
 	{
@@ -468,47 +480,57 @@ report(Matcher *matcher, uint32 position, uint32 class_id)
 		state->positions[matcher->nmatching++] = position;
 }
 
-/* An access predicate was found: whose conjunctions hold? */
-static void
-fire(Matcher *matcher, uint32 predicate_id, bool proven)
+/* An access predicate may hold, or does if that is proven. */
+static inline void
+found(Matcher *matcher, uint32 predicate_id, bool proven)
 {
-	const EbSetPredicate *predicate = &matcher->predicates[predicate_id];
-	uint32	   *memo = &matcher->state->predicates[predicate_id];
-	uint32		at = predicate->first_entry;
-	uint32		end = predicate->end_entry;
+	EbMatchState *state = matcher->state;
+	uint32	   *memo = &state->predicates[predicate_id];
 
 	if (*memo >> MEMO_BITS != matcher->generation)
 		*memo = matcher->generation << MEMO_BITS;
-	else if (*memo & MEMO_FIRED)
-		return;
 	if (proven)
 		*memo |= MEMO_TRUE;
-	else if (!holds(matcher, predicate_id))
+	if ((*memo & MEMO_FOUND) == 0)
 	{
-		*memo |= MEMO_FIRED;
-		return;
+		*memo |= MEMO_FOUND;
+		state->found[matcher->nfound++] = predicate_id;
 	}
-	*memo |= MEMO_FIRED;
+}
 
-	CHECK_FOR_INTERRUPTS();
-	while (at < end)
+/* Which of the conjunctions of an access predicate hold? */
+static void
+run_trie(Matcher *matcher, uint32 predicate_id)
+{
+	const EbSetPredicate *predicate = &matcher->predicates[predicate_id];
+	const uint32 *memos = matcher->state->predicates;
+	uint32		proven = (matcher->generation << MEMO_BITS) | MEMO_TRUE;
+	uint32		end = predicate->end_entry;
+
+	if (!holds(matcher, predicate_id))
+		return;
+	for (uint32 at = predicate->first_entry; at < end;)
 	{
 		const EbSetEntry *entry = &matcher->entries[at];
+		bool		holding;
 
 		if (entry->what & EB_ENTRY_PATTERN)
-			report(matcher, entry->what & ~EB_ENTRY_PATTERN, entry->next);
-		else if (!holds(matcher, entry->what))
 		{
-			at = entry->next;
+			report(matcher, entry->what & ~EB_ENTRY_PATTERN, entry->next);
+			at++;
 			continue;
 		}
-		at++;
+		if (entry->what & EB_ENTRY_EXACT)
+			holding = (memos[entry->what & EB_ENTRY_NUMBER] & ~MEMO_FOUND) == proven;
+		else
+			holding = holds(matcher, entry->what);
+		at = holding ? at + 1 : entry->next;
 	}
 }
 
 /* ---------- Keys ---------- */
 
-/* Fires the predicates that have a key. */
+/* Finds the predicates that have a key. */
 static void
 look_up(Matcher *matcher, uint32 node_id, EbKeyKind kind, EbHash hash,
 		const char *key, uint32 len)
@@ -529,8 +551,15 @@ look_up(Matcher *matcher, uint32 node_id, EbKeyKind kind, EbHash hash,
 			memcmp(&posting->predicates[posting->npredicates], key, len) != 0)
 			continue;
 		for (uint32 i = 0; i < posting->npredicates; i++)
-			fire(matcher, posting->predicates[i] & ~EB_POSTING_PROVEN,
-				 (posting->predicates[i] & EB_POSTING_PROVEN) != 0);
+		{
+			uint32		what = posting->predicates[i];
+
+			if (what & EB_POSTING_NOTED)
+				matcher->state->predicates[what & EB_POSTING_NUMBER] =
+					(matcher->generation << MEMO_BITS) | MEMO_TRUE;
+			else
+				found(matcher, what & EB_POSTING_NUMBER, (what & EB_POSTING_PROVEN) != 0);
+		}
 		return;
 	}
 }
@@ -647,7 +676,7 @@ look_up_string(Matcher *matcher, uint32 node_id, uint32 kinds, const char *str, 
 	}
 }
 
-/* Fires the ranges that may hold a number. */
+/* Finds the ranges that may hold a number. */
 static void
 look_up_ranges(Matcher *matcher, const EbSetList *list, double number)
 {
@@ -672,7 +701,7 @@ look_up_ranges(Matcher *matcher, const EbSetList *list, double number)
 			continue;
 		for (uint32 i = block * EB_RANGE_BLOCK; i < Min(low, (block + 1) * EB_RANGE_BLOCK); i++)
 			if (ranges[i].upper >= number)
-				fire(matcher, ranges[i].predicate, false);
+				found(matcher, ranges[i].predicate, false);
 	}
 }
 
@@ -706,7 +735,7 @@ look_up_leaf(Matcher *matcher, const JsonbValue *value, uint32 node_id, bool fir
 		const uint32 *asked = eb_set_at(matcher->set, node->asked.offset);
 
 		for (uint32 i = 0; i < node->asked.count; i++)
-			fire(matcher, asked[i], false);
+			found(matcher, asked[i], false);
 	}
 
 	switch (value->type)
@@ -786,7 +815,13 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 	}
 	absent = eb_set_at(set, set->absent);
 	for (uint32 i = 0; i < set->nabsent; i++)
-		fire(&matcher, absent[i], false);
+		found(&matcher, absent[i], false);
+
+	for (int i = 0; i < matcher.nfound; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_trie(&matcher, state->found[i]);
+	}
 
 	if (matcher.nmatching > 1)
 		qsort(state->positions, matcher.nmatching, sizeof(int32), compare_positions);

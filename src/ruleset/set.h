@@ -19,6 +19,10 @@
  * hash table.  Ranges of numbers are searched by their bounds; what has no
  * key (anything-but, exists) is asked one by one.
  *
+ * A predicate of nothing but whole strings, at a path where there are several,
+ * need not be asked at all: its keys tell, and before any trie is run through
+ * all keys have been looked up.
+ *
  * The conjunctions that share an access predicate form a trie of their other
  * predicates, those first that most conjunctions have in common, written in
  * preorder.  It is run through from left to right; a predicate that does not
@@ -175,6 +179,9 @@ typedef struct EbSetPredicate
  * a pattern that matches, and its class.
  */
 #define EB_ENTRY_PATTERN	UINT32_C(0x80000000)
+/* The predicate holds only if a key has proven it. */
+#define EB_ENTRY_EXACT		UINT32_C(0x40000000)
+#define EB_ENTRY_NUMBER		UINT32_C(0x3FFFFFFF)
 /* The class of conjunctions that only the matcher decides. */
 #define EB_CLASS_UNDECIDED	0
 
@@ -192,6 +199,9 @@ typedef struct EbSetSlot
 
 /* Set in a posting's predicate: who has the key satisfies it. */
 #define EB_POSTING_PROVEN	UINT32_C(0x80000000)
+/* The predicate is no access predicate; that it holds is to be remembered. */
+#define EB_POSTING_NOTED	UINT32_C(0x40000000)
+#define EB_POSTING_NUMBER	UINT32_C(0x3FFFFFFF)
 
 typedef struct EbSetPosting
 {
