@@ -10,6 +10,7 @@
 #include "fmgr.h"
 
 #include "compat.h"
+#include "settings.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
 PG_MODULE_MAGIC_EXT(.name = "eventbridge", .version = EVENTBRIDGE_VERSION);
@@ -22,4 +23,5 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	eb_define_settings();
 }

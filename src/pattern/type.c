@@ -27,6 +27,11 @@ PG_FUNCTION_INFO_V1(event_pattern_recv);
 PG_FUNCTION_INFO_V1(event_pattern_send);
 PG_FUNCTION_INFO_V1(event_pattern_eq);
 PG_FUNCTION_INFO_V1(event_pattern_ne);
+PG_FUNCTION_INFO_V1(event_pattern_lt);
+PG_FUNCTION_INFO_V1(event_pattern_le);
+PG_FUNCTION_INFO_V1(event_pattern_gt);
+PG_FUNCTION_INFO_V1(event_pattern_ge);
+PG_FUNCTION_INFO_V1(event_pattern_cmp);
 PG_FUNCTION_INFO_V1(event_pattern_hash);
 PG_FUNCTION_INFO_V1(event_pattern_hash_extended);
 PG_FUNCTION_INFO_V1(event_pattern_from_json);
@@ -144,24 +149,73 @@ event_pattern_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
-static bool
-same_text(const EbPattern *a, const EbPattern *b)
+/*
+ * The order of the canonical texts, by bytes: an order without meaning, for
+ * sorting and merging.
+ */
+static int
+compare_texts(const EbPattern *a, const EbPattern *b)
 {
-	return a->text_len == b->text_len && memcmp(a->text, b->text, a->text_len) == 0;
+	int			order = memcmp(a->text, b->text, Min(a->text_len, b->text_len));
+
+	if (order != 0)
+		return order;
+	return (a->text_len > b->text_len) - (a->text_len < b->text_len);
+}
+
+/* Compares the two arguments of an SQL function. */
+static int
+compare_arguments(FunctionCallInfo fcinfo)
+{
+	EbPattern  *a = (EbPattern *) PG_GETARG_VARLENA_P(0);
+	EbPattern  *b = (EbPattern *) PG_GETARG_VARLENA_P(1);
+	int			order = compare_texts(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return order;
 }
 
 Datum
 event_pattern_eq(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(same_text((EbPattern *) PG_GETARG_VARLENA_P(0),
-							 (EbPattern *) PG_GETARG_VARLENA_P(1)));
+	PG_RETURN_BOOL(compare_arguments(fcinfo) == 0);
 }
 
 Datum
 event_pattern_ne(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!same_text((EbPattern *) PG_GETARG_VARLENA_P(0),
-							  (EbPattern *) PG_GETARG_VARLENA_P(1)));
+	PG_RETURN_BOOL(compare_arguments(fcinfo) != 0);
+}
+
+Datum
+event_pattern_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) < 0);
+}
+
+Datum
+event_pattern_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) <= 0);
+}
+
+Datum
+event_pattern_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) > 0);
+}
+
+Datum
+event_pattern_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) >= 0);
+}
+
+Datum
+event_pattern_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(compare_arguments(fcinfo));
 }
 
 Datum
