@@ -362,7 +362,7 @@ find_written_details(char *json, int len, int nentries, bool wrapped)
 	int			index = -1;
 	bool		is_detail = false;	/* the value of a Detail follows */
 	bool		is_key = false; /* a member's name follows */
-	char	   *start = NULL;
+	const char *start = NULL;
 
 	while (json_lex(lex) == JSON_SUCCESS && lex->token_type != JSON_TOKEN_END)
 	{

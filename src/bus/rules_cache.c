@@ -13,8 +13,8 @@
  * has been committed and what it changed itself, and no rule that another
  * transaction has not committed.
  *
- * Each of the tables has a statement trigger, cache_invalidate(), that sends
- * a relcache invalidation for it.  The server delivers it to this backend at
+ * Each of the tables has triggers, cache_invalidate(), that send a relcache
+ * invalidation for it.  The server delivers it to this backend at
  * the end of the command, to all others after commit, and undoes it when a
  * subtransaction rolls back; that is when our own entries become stale too.
  * The callback may run at any moment in which a lock is taken, so it only
@@ -151,8 +151,8 @@ eb_bus_init(void)
 }
 
 /*
- * Statement trigger on each of the tables: makes every backend forget what
- * it knows of them, in the sense of this file's first comment.
+ * Trigger on each of the tables: makes every backend forget what it knows of
+ * them, in the sense of this file's first comment.
  */
 Datum
 eb_cache_invalidate(PG_FUNCTION_ARGS)
