@@ -529,7 +529,6 @@ renew_rules(CachedRules *rules)
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "eventbridge rule",
 													  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -540,14 +539,16 @@ renew_rules(CachedRules *rules)
 	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
+
 		CHECK_FOR_INTERRUPTS();
 		take_row(rules, tuple, RelationGetDescr(rel));
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(row_context);
 	}
 	systable_endscan(scan);
 	drop_unseen(rules);
 
-	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(row_context);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
