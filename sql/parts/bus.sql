@@ -161,25 +161,38 @@ SELECT pg_catalog.pg_extension_config_dump('task_task_id_seq', '');
 
 /*
  * Every backend reads these tables into a cache. The triggers make it stale,
- * whoever writes, also when a dump is restored or a subscription applies.
+ * whoever writes, also when a dump is restored. They are row triggers, and
+ * fire always, because logical replication fires no others.
  */
 CREATE FUNCTION cache_invalidate() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_cache_invalidate' LANGUAGE C;
 COMMENT ON FUNCTION cache_invalidate() IS
 'Internal: trigger on the tables of buses, rules and targets.';
 
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_bus
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_bus_permission
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON rule
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON target
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus
 	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus_permission
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus_permission
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON rule
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON rule
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON target
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON target
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
 
 /* ---------------------------------------------------------------------
  * Helpers. Functions whose name begins with an underscore are internal.

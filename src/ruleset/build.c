@@ -1035,12 +1035,15 @@ write_postings(Builder *builder, Output *output)
 	uint32		nuses = builder->uses.n;
 	ByteName	   *keys = builder->postings.data;
 	uint32		size = 16;
-	uint32		table;
+	uint32		tags_at;
+	uint32		postings_at;
 
 	while (size < builder->postings.n * 2)
 		size *= 2;
-	table = reserve(output, (Size) size * sizeof(EbSetSlot), sizeof(uint32));
-	((EbPatternSet *) output->data)->table = table;
+	tags_at = reserve(output, size, sizeof(uint32));
+	postings_at = reserve(output, (Size) size * sizeof(uint32), sizeof(uint32));
+	((EbPatternSet *) output->data)->tags = tags_at;
+	((EbPatternSet *) output->data)->postings = postings_at;
 	((EbPatternSet *) output->data)->mask = size - 1;
 
 	if (nuses > 1)
@@ -1051,7 +1054,7 @@ write_postings(Builder *builder, Output *output)
 		EbSetPosting header = {key->space1, key->space2, key->len, 0};
 		EbHash		hash = eb_hash_key(key->space1, key->space2, key->bytes, key->len);
 		uint32		at = emit(output, &header, offsetof(EbSetPosting, predicates), sizeof(uint32));
-		EbSetSlot  *slots;
+		uint8	   *tags;
 		uint32		slot;
 
 		for (; i < nuses && uses[i].posting == uses[first].posting; i++)
@@ -1059,11 +1062,11 @@ write_postings(Builder *builder, Output *output)
 		((EbSetPosting *) (output->data + at))->npredicates = i - first;
 		(void) emit(output, key->bytes, key->len, 1);
 
-		slots = (EbSetSlot *) (output->data + table);
-		for (slot = hash & (size - 1); slots[slot].posting != 0;)
+		tags = (uint8 *) output->data + tags_at;
+		for (slot = hash & (size - 1); tags[slot] != 0;)
 			slot = (slot + 1) & (size - 1);
-		slots[slot].tag = hash >> 32;
-		slots[slot].posting = at;
+		tags[slot] = EB_KEY_TAG(hash);
+		((uint32 *) (output->data + postings_at))[slot] = at;
 	}
 }
 

@@ -84,7 +84,8 @@ struct EbPatternSet
 	uint32		classes;		/* EbSetList[nclasses] of nodes */
 	uint32		entries;		/* EbSetEntry[] */
 	uint32		mask;			/* of the hash table: its size less one */
-	uint32		table;			/* EbSetSlot[mask + 1] */
+	uint32		tags;			/* uint8[mask + 1]: EB_KEY_TAG, or 0: free */
+	uint32		postings;		/* uint32[mask + 1]: offsets of EbSetPosting */
 	uint32		nabsent;
 	uint32		absent;			/* uint32[nabsent]: access predicates that accept absence */
 };
@@ -191,11 +192,11 @@ typedef struct EbSetEntry
 	uint32		next;
 } EbSetEntry;
 
-typedef struct EbSetSlot
-{
-	uint32		tag;			/* upper half of the hash */
-	uint32		posting;		/* 0: free */
-} EbSetSlot;
+/*
+ * The tags lie by themselves, so that a look-up that finds nothing, as most
+ * do, touches one byte of a small table.
+ */
+#define EB_KEY_TAG(hash)	((uint8) ((hash) >> 56) | 1)
 
 /* Set in a posting's predicate: who has the key satisfies it. */
 #define EB_POSTING_PROVEN	UINT32_C(0x80000000)
