@@ -444,11 +444,11 @@ evaluate(Matcher *matcher, uint32 predicate_id)
 
 	if (has_leaf)
 	{
-		const EbProgram *program = eb_set_at(matcher->set, predicate->program);
-		const EbValues *values = eb_program_at(program, predicate->values);
+		const EbValues *values = eb_set_at(matcher->set, predicate->values);
 
 		for (int32 i = node->first; i >= 0 && !result; i = state->leaves[i].next)
-			result = eb_values_match(program, values, &state->leaves[i].value);
+			result = eb_values_match((const EbProgram *) values, values,
+									 &state->leaves[i].value);
 	}
 	if (!result && (predicate->flags & EB_PREDICATE_ACCEPTS_ABSENCE))
 	{
@@ -923,7 +923,12 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 		found(&matcher, absent[i], false);
 
 	for (int i = 0; i < matcher.nfound; i++)
-		prefetch(&matcher.entries[matcher.predicates[state->found[i]].first_entry]);
+	{
+		const EbSetPredicate *predicate = &matcher.predicates[state->found[i]];
+
+		prefetch(&matcher.entries[predicate->first_entry]);
+		prefetch(eb_set_at(set, predicate->values));
+	}
 	for (int i = 0; i < matcher.nfound; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -49,7 +49,8 @@
  *
  * Everything is one varlena; references are offsets in bytes from its start,
  * 4-byte aligned, bounds of ranges 8-byte aligned.  The patterns are in it
- * whole, so a set of an older version can be built again from them.
+ * whole, so a set of an older version can be built again from them.  What is
+ * asked of predicates is copied out of the patterns, so that it lies together.
  *
  *-------------------------------------------------------------------------
  */
@@ -169,8 +170,7 @@ typedef struct EbSetPredicate
 {
 	uint32		node;
 	uint32		flags;
-	uint32		program;		/* EbProgram in which its values are */
-	uint32		values;			/* offset in the program */
+	uint32		values;			/* EbValues; offsets in it count from it */
 	uint32		first_entry;	/* of an access predicate: its trie */
 	uint32		end_entry;
 } EbSetPredicate;
