@@ -414,7 +414,7 @@ collect_pattern(Builder *builder, uint32 pattern)
  * least, and a string at most, so many of them.
  */
 #define MIN_NOTED 5
-#define MAX_NOTED 24
+#define MAX_NOTED 64
 
 static KeyCount *
 find_key(Builder *builder, uint32 node, const EbKey *key)
@@ -923,6 +923,13 @@ write_ranges(Builder *builder, Output *output, EbSetNode *nodes)
 	}
 }
 
+static bool
+is_range(const EbAlternatives *alternatives)
+{
+	return alternatives->n == 1 && alternatives->items[0].is_range &&
+		!alternatives->accepts_absence;
+}
+
 static void
 write_nodes(Builder *builder, Output *output)
 {
@@ -937,6 +944,9 @@ write_nodes(Builder *builder, Output *output)
 		nodes[i].dotted_lengths = dotted[i];
 		nodes[i].flags = NODE(builder, i)->is_field ? EB_SET_NODE_FIELD : 0;
 	}
+	for (uint32 p = 0; p < builder->predicates.n; p++)
+		if (is_range(&PREDICATE(builder, p)->alternatives))
+			nodes[PREDICATE(builder, p)->node].flags |= EB_SET_NODE_RANGE;
 	write_children(builder, output, nodes);
 
 	if (builder->lengths.n > 1)
@@ -1043,7 +1053,7 @@ static void
 write_predicates(Builder *builder, Output *output)
 {
 	uint32		n = builder->predicates.n;
-	uint32		at = reserve(output, n * sizeof(EbSetPredicate), sizeof(uint32));
+	uint32		at = reserve(output, n * sizeof(EbSetPredicate), sizeof(double));
 
 	for (uint32 p = 0; p < n; p++)
 	{
@@ -1051,7 +1061,14 @@ write_predicates(Builder *builder, Output *output)
 		EbSetPredicate written = {.node = predicate->node};
 
 		CHECK_FOR_INTERRUPTS();
-		written.flags = predicate->alternatives.accepts_absence ? EB_PREDICATE_ACCEPTS_ABSENCE : 0;
+		if (predicate->alternatives.accepts_absence)
+			written.flags = EB_PREDICATE_ACCEPTS_ABSENCE;
+		else if (is_range(&predicate->alternatives))
+		{
+			written.flags = EB_PREDICATE_RANGE;
+			written.lower = predicate->alternatives.items[0].lower;
+			written.upper = predicate->alternatives.items[0].upper;
+		}
 		written.first_entry = predicate->first_entry;
 		written.end_entry = predicate->end_entry;
 		written.values = write_values(output, 0, predicate->program,
