@@ -41,6 +41,7 @@
 typedef struct Leaf
 {
 	JsonbValue	value;
+	double		number;			/* about; set where the node has ranges */
 	uint32		node;
 	int32		next;			/* of the same node, or -1 */
 } Leaf;
@@ -200,6 +201,8 @@ add_leaf(Matcher *matcher, uint32 node_id, const JsonbValue *value, bool in_arra
 	state->leaves[n].value = *value;
 	state->leaves[n].node = node_id;
 	state->leaves[n].next = -1;
+	if (value->type == jbvNumeric && (matcher->nodes[node_id].flags & EB_SET_NODE_RANGE))
+		state->leaves[n].number = eb_number_approximate(value->val.numeric);
 	if (node->leaf_generation == matcher->generation)
 	{
 		state->leaves[node->last].next = n;
@@ -431,6 +434,26 @@ walk_value(Matcher *matcher, uint32 node_id, const JsonbValue *value, bool in_ar
 
 /* ---------- Predicates, tries, results ---------- */
 
+/*
+ * Does the leaf lie in the range?  Only close to the bounds the numbers
+ * themselves are compared.
+ */
+static bool
+in_range(const EbSetPredicate *predicate, const EbValues *values, const Leaf *leaf)
+{
+	double		number = leaf->number;
+
+	if (leaf->value.type != jbvNumeric || number < predicate->lower || number > predicate->upper)
+		return false;
+	if (fabs(number) < 1e100 && fabs(number) > 1e-100 &&
+		(isinf(predicate->lower) ||
+		 number - predicate->lower > EB_NUMBER_ERROR * (fabs(number) + fabs(predicate->lower))) &&
+		(isinf(predicate->upper) ||
+		 predicate->upper - number > EB_NUMBER_ERROR * (fabs(number) + fabs(predicate->upper))))
+		return true;
+	return eb_values_match((const EbProgram *) values, values, &leaf->value);
+}
+
 /* Does the predicate hold?  See set.h for what that means. */
 static bool
 evaluate(Matcher *matcher, uint32 predicate_id)
@@ -444,11 +467,12 @@ evaluate(Matcher *matcher, uint32 predicate_id)
 
 	if (has_leaf)
 	{
-		const EbProgram *program = eb_set_at(matcher->set, predicate->program);
-		const EbValues *values = eb_program_at(program, predicate->values);
+		const EbValues *values = eb_set_at(matcher->set, predicate->values);
 
 		for (int32 i = node->first; i >= 0 && !result; i = state->leaves[i].next)
-			result = eb_values_match(program, values, &state->leaves[i].value);
+			result = (predicate->flags & EB_PREDICATE_RANGE) ?
+				in_range(predicate, values, &state->leaves[i]) :
+				eb_values_match((const EbProgram *) values, values, &state->leaves[i].value);
 	}
 	if (!result && (predicate->flags & EB_PREDICATE_ACCEPTS_ABSENCE))
 	{
@@ -923,7 +947,12 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 		found(&matcher, absent[i], false);
 
 	for (int i = 0; i < matcher.nfound; i++)
-		prefetch(&matcher.entries[matcher.predicates[state->found[i]].first_entry]);
+	{
+		const EbSetPredicate *predicate = &matcher.predicates[state->found[i]];
+
+		prefetch(&matcher.entries[predicate->first_entry]);
+		prefetch(eb_set_at(set, predicate->values));
+	}
 	for (int i = 0; i < matcher.nfound; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

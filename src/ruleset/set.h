@@ -48,8 +48,9 @@
  * Layout
  *
  * Everything is one varlena; references are offsets in bytes from its start,
- * 4-byte aligned, bounds of ranges 8-byte aligned.  The patterns are in it
- * whole, so a set of an older version can be built again from them.
+ * 4-byte aligned, predicates and ranges 8-byte aligned.  The patterns are in it
+ * whole, so a set of an older version can be built again from them.  What is
+ * asked of predicates is copied out of the patterns, so that it lies together.
  *
  *-------------------------------------------------------------------------
  */
@@ -128,6 +129,8 @@ typedef enum EbKeyKind
 
 /* The node has predicates. */
 #define EB_SET_NODE_FIELD	0x0001
+/* Some of them are ranges of numbers. */
+#define EB_SET_NODE_RANGE	0x0002
 
 typedef struct EbSetNode
 {
@@ -164,15 +167,19 @@ eb_range_blocks(uint32 nranges)
 }
 
 #define EB_PREDICATE_ACCEPTS_ABSENCE	0x0001
+/* It is one range of numbers, and the bounds below are set. */
+#define EB_PREDICATE_RANGE				0x0002
 
 typedef struct EbSetPredicate
 {
+	double		lower;			/* as in EbSetRange */
+	double		upper;
 	uint32		node;
 	uint32		flags;
-	uint32		program;		/* EbProgram in which its values are */
-	uint32		values;			/* offset in the program */
+	uint32		values;			/* EbValues; offsets in it count from it */
 	uint32		first_entry;	/* of an access predicate: its trie */
 	uint32		end_entry;
+	uint32		unused;
 } EbSetPredicate;
 
 /*
@@ -317,7 +324,14 @@ eb_hash_key(uint32 node, EbKeyKind kind, const char *key, uint32 len)
 		eb_hash_backwards(hash, key, len) : eb_hash_bytes(hash, key, len);
 }
 
-/* number.c: a number as a double, in the same order but for the last digits. */
+/* number.c */
+
+/*
+ * A number as a double: in the same order as the numbers but for the last
+ * digits of a double, and not farther from its number than EB_NUMBER_ERROR
+ * times that.
+ */
+#define EB_NUMBER_ERROR 2e-12
 extern double eb_number_approximate(Numeric number);
 
 #endif							/* EB_RULESET_SET_H */
