@@ -69,5 +69,5 @@ SELECT '{"detailType":["x"]}'::event_pattern;
 SELECT proname, provolatile, proisstrict, proparallel
 FROM pg_proc WHERE pronamespace = 'eventbridge'::regnamespace
   AND (proname LIKE 'event_pattern%' OR proname IN ('matches', 'check_event_pattern', 'test_event_pattern'))
-  AND NOT (provolatile = 'i' AND proisstrict AND proparallel = 's') AND prokind = 'f'
+  AND NOT (provolatile = 'i' AND (proisstrict OR pronargdefaults > 0) AND proparallel = 's') AND prokind = 'f'
 ORDER BY proname;
