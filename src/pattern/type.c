@@ -39,20 +39,6 @@ PG_FUNCTION_INFO_V1(event_pattern_from_jsonb);
 PG_FUNCTION_INFO_V1(event_pattern_to_jsonb);
 
 /*
- * A field name that AWS's own API uses in one place, and that people take for
- * the envelope's.  It is allowed, but nearly always a slip.
- */
-static void
-notice_misspelled_fields(const EbJson *root)
-{
-	for (const EbJson *member = root->first; member != NULL; member = member->next)
-		if (strcmp(member->key, "detailType") == 0 || strcmp(member->key, "detail_type") == 0)
-			ereport(NOTICE,
-					(errmsg("event pattern names the field \"%s\", which events do not have", member->key),
-					 errhint("The field is called \"detail-type\".")));
-}
-
-/*
  * Parses, checks and compiles the text of a pattern, which is terminated.  A
  * fault is reported through escontext; the result is NULL then.
  */
@@ -80,8 +66,20 @@ eb_pattern_parse(const char *text, int len, Node *escontext)
 				 errdetail("At %s, line %d, column %d.", fault.path, line, column),
 				 fault.hint != NULL ? errhint("%s", fault.hint) : 0));
 	}
-	notice_misspelled_fields(parsed->root);
 	return eb_pattern_compile(parsed);
+}
+
+/*
+ * Tells of a field name that AWS's own API uses in one place, and that people
+ * take for the envelope's.  It is allowed, but nearly always a slip.
+ */
+static void
+notice_misspelled_fields(const EbPattern *pattern)
+{
+	if (eb_pattern_names_path(pattern, "detailType", strlen("detailType")))
+		ereport(NOTICE,
+				(errmsg("event pattern names the field \"detailType\", which events do not have"),
+				 errhint("The field is called \"detail-type\".")));
 }
 
 /*
@@ -110,6 +108,7 @@ event_pattern_in(PG_FUNCTION_ARGS)
 
 	if (pattern == NULL)
 		PG_RETURN_NULL();
+	notice_misspelled_fields(pattern);
 	PG_RETURN_POINTER(pattern);
 }
 

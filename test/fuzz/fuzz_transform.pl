@@ -48,7 +48,7 @@ my @templates = (
 	'{"x": [<a>, 1.5e3, true, null, {"y": "<c>\u00e4\""}], "e": <aws.events.event>, "j": <aws.events.event.json>}',
 	'"<aws.events.rule-arn> <aws.events.rule-name> <aws.events.event.ingestion-time>"',
 	'{"p": <$.detail.a.b[1].c>, "q": "<$.detail.n>", "n": <aws.pipes.pipe-name>, "j": <aws.pipes.event.json>}',
-	'"<$.detail> <aws.pipes.event>"');
+	'"<$.detail> <aws.pipes.event>"', '{"a": "<$.detail.a>", "b": "<$.resources>"}', '{"a": "<a>", "b": {"c": ["<b>"]}}');
 my @paths = ('$', '$.detail', '$.detail.a.b[1].c', '$.detail.a.b[*]', '$.resources[0]', '$.a.a.a[*][*]', '$.detail-type',
 	'$.detail.s', '$.a[1].b', '$.ab', '$.detail.a.b[*].c', '$.detail.n');
 my @tokens = (
@@ -56,11 +56,11 @@ my @tokens = (
 	'{', '}', '[', ']', '[*]', '[0]', '[99999999999]', ':', ',', '$', '.', '..', '*', '-', '/', ' ', "\n", "\t", "\r", "\x01",
 	'e', 'E5', '0', '00', '1e400', '-0', 'true', 'null', 'ä', '€', '😀', '"k":', 'detail', 'a' x 300, '[' x 50, '{"a":' x 50, "'", '%s', '%n');
 
-# One to four changes: take out, double, put in, put in from another.
+# A few changes, or none: take out, double, put in, put in from another.
 sub mutate
 {
 	my ($text, @others) = @_;
-	my $changes = pick(5);
+	my $changes = any(0, 0, 1, 1, 1, 2, 3, 5);
 
 	for (1 .. $changes)
 	{
@@ -229,7 +229,7 @@ while ($ok && time < $end)
 
 	for (1 .. 100)
 	{
-		my $event = pick(3) ? any(@events) : mutate(any(@events), @events);
+		my $event = pick(5) ? any(@events) : mutate(any(@events), @events);
 		my $which = pick(5);
 
 		if ($which == 0)

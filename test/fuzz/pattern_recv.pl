@@ -32,7 +32,8 @@ Fuzz::run(
 	tokens => [ map { Encode::encode('UTF-8', $_) } @Patterns::tokens ],
 	generate => \&value,
 	setup => Patterns::probe() . 'CREATE TEMP TABLE received (pattern event_pattern);',
-	# 08P01 is what a message that is too short raises.
+	# 08P01 is what a message that is too short raises, 22021 what bytes do that
+	# are no text.
 	allowed => qr/^(22|54|0A|08P01)/,
 	statement => sub {
 		my ($input, $file) = @_;

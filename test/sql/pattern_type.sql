@@ -68,6 +68,6 @@ SELECT '{"detailType":["x"]}'::event_pattern;
 -- what the catalogs say
 SELECT proname, provolatile, proisstrict, proparallel
 FROM pg_proc WHERE pronamespace = 'eventbridge'::regnamespace
-  AND (proname LIKE 'event_pattern%' OR proname IN ('matches', 'check_event_pattern', 'test_event_pattern'))
+  AND proname IN ('matches', 'event_pattern_matched_by', 'check_event_pattern', 'test_event_pattern', 'explain_match', 'event_pattern_from', 'event_pattern_in', 'event_pattern_from_json', 'event_pattern_from_jsonb', 'event_pattern_to_jsonb')
   AND NOT (provolatile = 'i' AND (proisstrict OR pronargdefaults > 0) AND proparallel = 's') AND prokind = 'f'
 ORDER BY proname;

@@ -10,6 +10,17 @@ seed=${2:?}
 shift 2
 [ $# -gt 0 ] || die "there is no fuzz driver"
 
+# A driver fails by its exit status; it need not say so itself.
+fuzz()
+{
+	local verdict=ok
+
+	as_server perl "$1" --seconds "$seconds" --seed "$seed" > "$scratch/driver.log" 2>&1 || verdict="not ok"
+	grep -vE '^(not )?ok ' "$scratch/driver.log" || true
+	echo "$verdict - $(basename "$1"): $(grep -E '^(not )?ok ' "$scratch/driver.log" | sed 's/.*ok - //')"
+	[ "$verdict" = ok ]
+}
+
 need build test
 make_scratch
 status=0
@@ -23,7 +34,7 @@ step "fuzzing: $seconds s each, seed $seed"
 as_server mkdir -p "$scratch/tree/build/fuzz"
 cd "$scratch/tree"
 for driver in "$@"; do
-	run as_server perl "$driver" --seconds "$seconds" --seed "$seed"
+	run fuzz "$driver"
 done
 cd "$top"
 if [ -n "$(ls "$scratch/tree/build/fuzz")" ]; then

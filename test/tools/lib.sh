@@ -348,11 +348,10 @@ sanitized_server()
 		UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
 }
 
-# faults: what sanitizers, valgrind and dying backends left in the server's log.
+# faults LOG...: what sanitizers and valgrind said, and assertions.
 faults()
 {
-	grep -nE 'AddressSanitizer|runtime error:|^==[0-9]+== [A-Z]|terminated by signal|PANIC:|TRAP:' \
-		"$scratch/server.log" || true
+	grep -hsE 'AddressSanitizer|runtime error:|^==[0-9]+== [A-Z]|TRAP:' "$@" || true
 }
 
 #
@@ -400,7 +399,7 @@ finish()
 	local found
 
 	if [ -f "$scratch/server.log" ]; then
-		found=$(faults)
+		found=$(faults "$scratch/server.log" "$scratch"/tree/tmp_check/log/*.log)
 		if [ -n "$found" ]; then
 			echo "not ok - the server's log is clean"
 			printf '%s\n' "$found" | head -n 20
