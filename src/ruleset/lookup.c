@@ -83,7 +83,8 @@ look_up_queued(EbSetMatcher *matcher)
 
 			if (posting->node == hit->node && posting->kind == hit->kind &&
 				posting->len == hit->len &&
-				memcmp(&posting->predicates[posting->npredicates], hit->key, hit->len) == 0)
+				eb_same_bytes((const char *) &posting->predicates[posting->npredicates],
+							  hit->key, hit->len))
 			{
 				take_posting(matcher, posting);
 				break;

@@ -61,7 +61,8 @@ compare_key(const EbPatternSet *set, const EbSetChild *child, const char *key, u
 {
 	if (child->key_len != len)
 		return child->key_len < len ? -1 : 1;
-	return memcmp(eb_set_at(set, child->key), key, len);
+	return eb_same_bytes(eb_set_at(set, child->key), key, len) ? 0 :
+		memcmp(eb_set_at(set, child->key), key, len);
 }
 
 /* The first of the node's children, from low on, whose key is not less. */
