@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 
+#include "bus/bus.h"
 #include "compat.h"
 #include "settings.h"
 
@@ -24,4 +25,5 @@ void
 _PG_init(void)
 {
 	eb_define_settings();
+	eb_bus_init();
 }

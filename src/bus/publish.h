@@ -1,0 +1,99 @@
+/*-------------------------------------------------------------------------
+ *
+ * publish.h
+ *	  Putting events on a bus from C, and the sink for what rules want.
+ *
+ * An event is matched in the transaction that puts it.  What a rule of the
+ * bus wants is handed to the sink, which stores it so that it commits or
+ * rolls back with that transaction; what no rule wants leaves nothing behind.
+ * The delivery room installs the sink when the library is loaded.  While
+ * there is none, matched events are dropped.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_PUBLISH_H
+#define EB_PUBLISH_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+/*
+ * An event travels over at most this many buses (the first one not counted),
+ * so that rules which forward to each other's bus come to an end.
+ */
+#define EB_MAX_HOPS		16
+
+/* An event as it stands on a bus. */
+typedef struct EbPublishedEvent
+{
+	pg_uuid_t	id;
+	int64		bus_id;
+	const char *text;			/* the envelope: compact JSON text in AWS's
+								 * order of keys; not terminated */
+	int			text_len;
+	TimestampTz ingestion_time;
+	const char *group_key;		/* events of one group are delivered in order
+								 * to targets that ask for it; or NULL */
+	int			hops;			/* buses that it was forwarded to so far */
+} EbPublishedEvent;
+
+typedef struct EbMatchedTarget
+{
+	int64		rule_id;
+	int64		target_id;
+} EbMatchedTarget;
+
+/*
+ * Called once per event that at least one target wants, in the transaction
+ * that puts it.  The arguments live until it returns only.
+ */
+typedef void (*EbPublishSink) (const EbPublishedEvent *event,
+							   const EbMatchedTarget *targets, int ntargets);
+
+extern PGDLLIMPORT EbPublishSink eb_publish_sink;
+
+/* What makes a new event; the rest of the envelope follows from settings. */
+typedef struct EbNewEvent
+{
+	const char *source;
+	const char *detail_type;
+	const char *detail;			/* compact text of a JSON object */
+	int			detail_len;
+	Jsonb	   *detail_jsonb;	/* the same, if the caller has it, or NULL */
+	const char *resources;		/* compact text of a JSON array of strings, or
+								 * NULL for none; terminated */
+	TimestampTz time;			/* written in whole seconds, UTC */
+	const char *group_key;		/* or NULL */
+} EbNewEvent;
+
+typedef enum EbBusAction
+{
+	EB_BUS_PUT_EVENTS,			/* events:PutEvents */
+	EB_BUS_PUT_RULE				/* events:PutRule */
+} EbBusAction;
+
+/* The bus of this name or ARN, or 0: ids begin with 1. */
+extern int64 eb_bus_find(const char *name_or_arn);
+
+/* May the role do this on the bus, as its owner or by put_permission? */
+extern bool eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action);
+
+/* Does the bus have an enabled rule with a target? A cheap first question. */
+extern bool eb_bus_has_rules(int64 bus_id);
+
+/*
+ * Makes an event and puts it on the bus; *id receives its id.  No rights are
+ * checked.
+ */
+extern void eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id);
+
+/*
+ * Puts an event that has its envelope already (one that a rule forwards) on
+ * the bus bus_id (event->bus_id is ignored); parsed is the envelope as jsonb, or NULL.  No rights
+ * are checked, and no hops.
+ */
+extern void eb_bus_publish(int64 bus_id, const EbPublishedEvent *event,
+						   Jsonb *parsed);
+
+#endif							/* EB_PUBLISH_H */
