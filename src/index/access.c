@@ -22,6 +22,7 @@ typedef struct Collector
 	EbRequirement *requirements;
 	int			n;
 	int			size;
+	bool		all_fields;
 } Collector;
 
 static void
@@ -34,14 +35,15 @@ collect_requirements(Collector *collector, const EbNode *node,
 	CHECK_FOR_INTERRUPTS();
 
 	/* nothing below need be there */
-	if ((node->flags & EB_NODE_ABSENT_OK) != 0)
+	if ((node->flags & EB_NODE_ABSENT_OK) != 0 && !collector->all_fields)
 		return;
 
 	if (node->values != 0)
 	{
 		const EbValues *values = eb_program_at(program, node->values);
+		bool		absent_ok = (values->flags & EB_VALUES_ABSENT) != 0;
 
-		if ((values->flags & EB_VALUES_ABSENT) == 0)
+		if (!absent_ok || collector->all_fields)
 		{
 			if (collector->n == collector->size)
 			{
@@ -51,6 +53,7 @@ collect_requirements(Collector *collector, const EbNode *node,
 			}
 			collector->requirements[collector->n] = *here;
 			collector->requirements[collector->n].values = node->values;
+			collector->requirements[collector->n].absent_ok = absent_ok;
 			collector->n++;
 		}
 	}
@@ -69,9 +72,10 @@ collect_requirements(Collector *collector, const EbNode *node,
 }
 
 int
-eb_requirements(const EbProgram *program, uint32 root, EbRequirement **requirements)
+eb_requirements(const EbProgram *program, uint32 root, bool all_fields,
+				EbRequirement **requirements)
 {
-	Collector	collector = {.program = program, .size = 8};
+	Collector	collector = {.program = program, .size = 8, .all_fields = all_fields};
 	EbRequirement top = {.path = EB_PATH_ROOT};
 
 	collector.requirements = palloc(collector.size * sizeof(EbRequirement));

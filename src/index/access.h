@@ -25,6 +25,7 @@ typedef struct EbRequirement
 	int			depth;			/* segments of the path */
 	const char *name;			/* of a path of one segment; not terminated */
 	int			name_len;
+	bool		absent_ok;		/* no requirement: the path may have no value */
 } EbRequirement;
 
 typedef enum EbAccessKind
@@ -51,8 +52,11 @@ typedef struct EbAccess
 	double		bits;
 } EbAccess;
 
-/* The requirements of the conjunction with this root; returns their number. */
-extern int	eb_requirements(const EbProgram *program, uint32 root,
+/*
+ * The requirements of the conjunction with this root; returns their number.
+ * On demand, all its fields, those that accept absence marked as such.
+ */
+extern int	eb_requirements(const EbProgram *program, uint32 root, bool all_fields,
 							EbRequirement **requirements);
 
 /*

@@ -66,6 +66,7 @@ add_key(KeyList *list, int64 key)
 static void
 add_leaf(void *context, EbPathHash path, const JsonbValue *scalar)
 {
+	static const int lengths[] = EB_PREFIX_LENGTHS;
 	KeyList    *list = context;
 	EbFolded	folded;
 
@@ -76,8 +77,8 @@ add_leaf(void *context, EbPathHash path, const JsonbValue *scalar)
 	}
 	eb_fold(scalar->val.string.val, scalar->val.string.len, &folded);
 	add_key(list, eb_key_folded(path, &folded));
-	for (int len = EB_PREFIX_STEP; len <= Min(folded.len, EB_PREFIX_MAX); len += EB_PREFIX_STEP)
-		add_key(list, eb_key_prefix(path, folded.str, len));
+	for (int i = 0; i < lengthof(lengths) && lengths[i] <= folded.len; i++)
+		add_key(list, eb_key_prefix(path, folded.str, lengths[i]));
 	eb_fold_free(&folded);
 }
 

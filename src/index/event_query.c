@@ -135,6 +135,18 @@ set_any(Builder *builder, EbQueryGroup *group, EbPathHash path)
 	add_member(builder, group, low, high);
 }
 
+/* The longest prefix of a string of this length that has a key; 0: none. */
+static int
+indexed_prefix(int len)
+{
+	static const int lengths[] = EB_PREFIX_LENGTHS;
+	int			result = 0;
+
+	for (int i = 0; i < lengthof(lengths) && lengths[i] <= len; i++)
+		result = lengths[i];
+	return result;
+}
+
 static void
 fill_group(Builder *builder, EbQueryGroup *group, const EbRequirement *requirement)
 {
@@ -159,10 +171,10 @@ fill_group(Builder *builder, EbQueryGroup *group, const EbRequirement *requireme
 				add_member(builder, group, access->low, access->high);
 				continue;
 			case EB_ACCESS_PREFIX:
-				if (!builder->prefixes || access->prefix.len < EB_PREFIX_STEP)
+				if (!builder->prefixes || indexed_prefix(access->prefix.len) == 0)
 					break;
 				access->low = eb_key_prefix(requirement->path, access->prefix.str,
-											eb_prefix_floor(access->prefix.len));
+											indexed_prefix(access->prefix.len));
 				add_member(builder, group, access->low, access->low);
 				continue;
 			case EB_ACCESS_ANY:
@@ -226,7 +238,7 @@ add_conjunction(Builder *builder, uint32 root)
 {
 	EbEventQuery *query = builder->query;
 	EbRequirement *requirements;
-	int			n = eb_requirements(builder->program, root, &requirements);
+	int			n = eb_requirements(builder->program, root, false, &requirements);
 	int		   *groups = palloc(Max(n, 1) * sizeof(int));
 	int			nsingle = 0;
 	double		best;

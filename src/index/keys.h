@@ -60,18 +60,10 @@ extern EbPathHash eb_path_extend(EbPathHash path, bool is_root,
 								 const char *key, int len);
 
 /*
- * Bytes of a string prefix that have keys: every fourth.  Short ones would be
- * shared by too many values, and beyond the last one few values still agree.
+ * The lengths, in bytes of the folded string, of which an index that keeps
+ * prefixes has keys.  Each costs as much as a field of its own.
  */
-#define EB_PREFIX_STEP		4
-#define EB_PREFIX_MAX		32
-
-/* The length of the longest prefix that has a key, of a string this long. */
-static inline int
-eb_prefix_floor(int len)
-{
-	return Min(len, EB_PREFIX_MAX) / EB_PREFIX_STEP * EB_PREFIX_STEP;
-}
+#define EB_PREFIX_LENGTHS	{4, 8, 12, 16, 24}
 
 /* A string with its case folded, which is what its keys are made of. */
 typedef struct EbFolded

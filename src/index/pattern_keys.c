@@ -20,6 +20,10 @@
 /* An event with more keys than this looks at all patterns instead. */
 #define MAX_EVENT_KEYS 20000
 
+/* Lengths of prefixes that have keys: every so many bytes, up to a limit. */
+#define PREFIX_STEP 4
+#define PREFIX_MAX 32
+
 /* Leading bits of addresses that have keys: every so many. */
 #define V4_STEP 4
 #define V6_STEP 16
@@ -61,6 +65,12 @@ block_key(EbPathHash path, const EbCidr *address, int bits)
 	return hash_key(KIND_BLOCK, path,
 					hash_bytes_extended(bytes, sizeof(bytes),
 										bits * 2 + (address->is_v6 != 0)));
+}
+
+static int
+prefix_floor(int len)
+{
+	return Min(len, PREFIX_MAX) / PREFIX_STEP * PREFIX_STEP;
 }
 
 static int64
@@ -113,7 +123,7 @@ has_own_key(const EbAccess *access)
 		case EB_ACCESS_KEY:
 			return true;
 		case EB_ACCESS_PREFIX:
-			return access->prefix.len >= EB_PREFIX_STEP;
+			return access->prefix.len >= PREFIX_STEP;
 		case EB_ACCESS_BLOCK:
 			return access->cidr->bits >= (access->cidr->is_v6 ? V6_STEP : V4_STEP);
 		default:
@@ -162,7 +172,7 @@ add_access(EbKeyList *list, EbPathHash path, const EbAccess *access)
 		case EB_ACCESS_PREFIX:
 			eb_key_list_add(list, hash_key(KIND_PREFIX,
 										   eb_key_prefix(path, access->prefix.str,
-														 eb_prefix_floor(access->prefix.len)), 0));
+														 prefix_floor(access->prefix.len)), 0));
 			break;
 		case EB_ACCESS_BLOCK:
 			{
@@ -220,7 +230,7 @@ static void
 add_conjunction(const EbProgram *program, uint32 root, EbKeyList *list)
 {
 	EbRequirement *requirements;
-	int			n = eb_requirements(program, root, &requirements);
+	int			n = eb_requirements(program, root, false, &requirements);
 	Candidate  *candidates = palloc(Max(n, 1) * sizeof(Candidate));
 	const Candidate *best;
 	const Candidate *partner;
@@ -300,7 +310,7 @@ add_leaf(void *context, EbPathHash path, const JsonbValue *scalar)
 
 		eb_fold(scalar->val.string.val, scalar->val.string.len, &folded);
 		key = eb_key_folded(path, &folded);
-		for (int len = EB_PREFIX_STEP; len <= Min(folded.len, EB_PREFIX_MAX); len += EB_PREFIX_STEP)
+		for (int len = PREFIX_STEP; len <= Min(folded.len, PREFIX_MAX); len += PREFIX_STEP)
 			eb_key_list_add(keys->list,
 							hash_key(KIND_PREFIX, eb_key_prefix(path, folded.str, len), 0));
 		add_address(keys, path, &folded);
