@@ -18,11 +18,12 @@ SELECT pg_describe_object(classid, objid, 0)
 FROM member CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) o
 WHERE o.schema IS DISTINCT FROM 'eventbridge' AND o.type <> 'cast';
 -- every object has a comment; a cast has that of its function, an operator
--- family that of its class
+-- family that of its class, an identity column's sequence that of its table
 SELECT pg_describe_object(classid, objid, 0)
 FROM member
 WHERE classid NOT IN ('pg_cast'::regclass, 'pg_opfamily'::regclass)
   AND obj_description(objid, classid::regclass::name) IS NULL
+  AND NOT EXISTS (SELECT FROM pg_depend i WHERE (i.classid, i.objid) = (member.classid, member.objid) AND i.deptype = 'i')
 ORDER BY 1;
 SELECT 'schema' WHERE obj_description('eventbridge'::regnamespace, 'pg_namespace') IS NULL;
 -- a function in SQL or PL/pgSQL looks names up where nobody else can put any
@@ -70,11 +71,11 @@ SELECT castsource::regtype, casttarget::regtype, castcontext
 FROM pg_cast
 WHERE ('pg_cast'::regclass, oid) IN (TABLE member) AND castcontext = 'i'
 ORDER BY 1, 2;
--- functions whose result depends on their arguments alone are safe in
+-- public functions whose result depends on their arguments alone are safe in
 -- parallel workers
 SELECT oid::regprocedure
 FROM member_proc
-WHERE provolatile = 'i' AND proparallel <> 's'
+WHERE provolatile = 'i' AND proparallel <> 's' AND proname NOT LIKE '\_%'
 ORDER BY 1;
 -- nobody but the owner writes to tables or sequences
 SELECT c.oid::regclass, a.grantee::regrole, a.privilege_type
