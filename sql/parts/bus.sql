@@ -161,25 +161,38 @@ SELECT pg_catalog.pg_extension_config_dump('task_task_id_seq', '');
 
 /*
  * Every backend reads these tables into a cache. The triggers make it stale,
- * whoever writes, also when a dump is restored or a subscription applies.
+ * whoever writes, also when a dump is restored. They are row triggers, and
+ * fire always, because logical replication fires no others.
  */
 CREATE FUNCTION cache_invalidate() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_cache_invalidate' LANGUAGE C;
 COMMENT ON FUNCTION cache_invalidate() IS
 'Internal: trigger on the tables of buses, rules and targets.';
 
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_bus
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_bus_permission
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON rule
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON target
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus
 	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus_permission
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus_permission
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON rule
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON rule
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON target
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON target
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
 ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
 
 /* ---------------------------------------------------------------------
  * Helpers. Functions whose name begins with an underscore are internal.
@@ -220,7 +233,7 @@ COMMENT ON FUNCTION _raise(text, text, text, text) IS
  */
 CREATE FUNCTION _check(faults text[], value text, member text, max_length integer,
 					   pattern text DEFAULT NULL, required boolean DEFAULT false) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	prefix constant text := format('Value ''%s'' at ''%s'' failed to satisfy constraint: ', value, member);
 BEGIN
@@ -245,7 +258,7 @@ COMMENT ON FUNCTION _check(text[], text, text, integer, text, boolean) IS
 'Internal: appends the faults of a request''s member.';
 
 CREATE FUNCTION _check_range(faults text[], value bigint, member text, low bigint, high bigint) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN value < low THEN
 			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must have value greater than or equal to %s', value, member, low)
@@ -257,7 +270,7 @@ COMMENT ON FUNCTION _check_range(text[], bigint, text, bigint, bigint) IS
 'Internal: appends the fault of a number out of range.';
 
 CREATE FUNCTION _check_enum(faults text[], value text, member text, allowed text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN value <> ALL (allowed) THEN
 			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must satisfy enum value set: [%s]',
@@ -281,7 +294,7 @@ COMMENT ON FUNCTION _raise_faults(text[]) IS
 'Internal: raises the faults of a request, if there are any.';
 
 CREATE FUNCTION _check_tags(faults text[], tags jsonb) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	tag jsonb;
 	n bigint;
@@ -309,14 +322,14 @@ COMMENT ON FUNCTION _check_tags(text[], jsonb) IS
 
 /* Names of buses may be given as ARNs. */
 CREATE FUNCTION _bus_name(name_or_arn text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT regexp_replace(name_or_arn, '^arn:.*?:event-bus/', '')
 $$;
 COMMENT ON FUNCTION _bus_name(text) IS
 'Internal: the name of a bus that is given by name or ARN.';
 
 CREATE FUNCTION _check_bus_name(faults text[], name_or_arn text) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN eventbridge._bus_name(name_or_arn) ~ '^[/\.\-_A-Za-z0-9]+$' THEN
 			eventbridge._check(faults, name_or_arn, 'eventBusName', 1600)
@@ -428,7 +441,7 @@ COMMENT ON FUNCTION _require_owner(name, text, text) IS
 
 /* The database role that a role ARN, or the plain name of a role, means. */
 CREATE FUNCTION _role_of_arn(role_arn text) RETURNS name
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT regexp_replace(regexp_replace(role_arn, '^arn:[^:]*:iam::[^:]*:role/', ''), '^.*/', '')::name
 $$;
 COMMENT ON FUNCTION _role_of_arn(text) IS
@@ -457,7 +470,7 @@ COMMENT ON FUNCTION _require_role(text) IS
 
 /* A page of names; the token of the next page is the last name of this one. */
 CREATE FUNCTION _page(items jsonb[], names text[], max_items integer, key text) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object(key, coalesce(to_jsonb(items[:coalesce(max_items, cardinality(items))]), '[]'))
 		|| CASE WHEN cardinality(items) > max_items
 				THEN jsonb_build_object('NextToken', translate(encode(convert_to(names[max_items], 'UTF8'), 'base64'), e'\n', ''))
@@ -467,7 +480,7 @@ COMMENT ON FUNCTION _page(jsonb[], text[], integer, text) IS
 'Internal: one page of a list, in AWS''s form.';
 
 CREATE FUNCTION _page_start(next_token text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN coalesce(convert_from(decode(next_token, 'base64'), 'UTF8'), '');
 EXCEPTION WHEN data_exception THEN
@@ -478,7 +491,7 @@ COMMENT ON FUNCTION _page_start(text) IS
 'Internal: the name after which a page begins.';
 
 CREATE FUNCTION _check_page(max_items integer, next_token text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._raise_faults(eventbridge._check_range('{}', max_items, 'limit', 1, 100));
 	PERFORM eventbridge._page_start(next_token);
@@ -716,7 +729,7 @@ COMMENT ON FUNCTION _remove_permission(text, boolean, text) IS 'Internal: see re
 
 /* One field of a cron expression: a list of *, values, ranges, and steps. */
 CREATE FUNCTION _cron_field_is_valid(field text, low integer, high integer, names text[]) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text;
 	bounds text[];
@@ -752,7 +765,7 @@ COMMENT ON FUNCTION _cron_field_is_valid(text, integer, integer, text[]) IS
 'Internal: whether a field of a cron expression is valid.';
 
 CREATE FUNCTION _schedule_is_valid(expression text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	rate constant text[] := regexp_match(expression, '^rate\(([1-9][0-9]*) (minute|hour|day)(s?)\)$');
 	fields constant text[] := regexp_split_to_array(substring(expression, '^cron\((\S+(?:\s+\S+){5})\)$'), '\s+');
@@ -781,7 +794,7 @@ COMMENT ON FUNCTION _schedule_is_valid(text) IS
 
 /* The pattern of a rule; AWS's code goes before the place of a fault. */
 CREATE FUNCTION _parse_pattern(pattern text) RETURNS eventbridge.event_pattern
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	state text;
 	message text;
@@ -999,7 +1012,7 @@ COMMENT ON FUNCTION _delete_rule(text, text, boolean) IS 'Internal: see delete_r
  * what has no counterpart, and there is no row for what is no ARN.
  */
 CREATE FUNCTION _resolve_arn(arn text, OUT service text, OUT kind text, OUT resource text) RETURNS SETOF record
-LANGUAGE sql IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT a.part[1], k.kind, k.resource
 	FROM regexp_match(arn, '^arn:[^:]+:([^:]+):[^:]*:[^:]*:(.+)$') AS a (part)
 	LEFT JOIN LATERAL (
@@ -1105,7 +1118,7 @@ COMMENT ON FUNCTION _target_obstacle(text, text, name) IS
 
 /* The form of one target in PutTargets: types and constraints. */
 CREATE FUNCTION _check_target(faults text[], target jsonb, n bigint) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	member constant text := format('targets.%s.member.', n);
 	allowed constant text[] := '{Id,Arn,RoleArn,Input,InputPath,InputTransformer,KinesisParameters,RunCommandParameters,EcsParameters,BatchParameters,SqsParameters,HttpParameters,RedshiftDataParameters,SageMakerPipelineParameters,DeadLetterConfig,RetryPolicy,AppSyncParameters,Ordered}';
@@ -1152,7 +1165,7 @@ COMMENT ON FUNCTION _check_target(text[], jsonb, bigint) IS
 
 /* What only one kind of target takes, or needs. */
 CREATE FUNCTION _check_target_kind(target jsonb, kind text, resource text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	target_id constant text := target ->> 'Id';
 	block text;
@@ -1187,7 +1200,7 @@ COMMENT ON FUNCTION _check_target_kind(jsonb, text, text) IS
 
 /* The queue that a dead-letter ARN names. */
 CREATE FUNCTION _dead_letter_queue(arn text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_one record;
 BEGIN
@@ -1471,7 +1484,7 @@ COMMENT ON FUNCTION _put_retention_policy(text, integer) IS 'Internal: see put_r
  * resolves on its own machine.
  */
 CREATE FUNCTION _is_reference(value text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT value ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/?[^/].*)$'
 $$;
 COMMENT ON FUNCTION _is_reference(text) IS
@@ -1686,7 +1699,7 @@ COMMENT ON FUNCTION _check_json_text(text) IS
 /* A type of resource that ARNs lead to, what names it, and the ARN's form. */
 CREATE FUNCTION _cfn_type(type text, OUT name_property text, OUT service text, OUT prefix text, OUT ref_is_arn boolean)
 RETURNS SETOF record
-LANGUAGE sql IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT t.name_property, t.service, t.prefix, t.ref_is_arn
 	FROM (VALUES
 		('AWS::Events::EventBus', 'Name', 'events', 'event-bus/', false),

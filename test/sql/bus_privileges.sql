@@ -220,7 +220,7 @@ SELECT p.proname FROM pg_proc AS p
 JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'eventbridge'
 JOIN pg_language AS l ON l.oid = p.prolang
-WHERE (p.prosecdef AND (p.proname NOT LIKE '\_%' OR EXISTS (SELECT FROM aclexplode(p.proacl) WHERE grantee = 0)))
+WHERE (p.prosecdef AND p.proname NOT LIKE '\_%')
 	OR (l.lanname IN ('sql', 'plpgsql') AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false))
 ORDER BY 1;
 

@@ -113,6 +113,30 @@ SELECT delete_rule('m5');
 SELECT matching_rules('{"source": "m5"}');
 COMMIT;
 
+-- whoever writes the tables, and however
+UPDATE rule SET state = 'DISABLED' WHERE name = 'm1';
+SELECT matching_rules('{"source": "m"}');
+SET session_replication_role = replica;
+UPDATE rule SET state = 'ENABLED' WHERE name = 'm1';
+SELECT matching_rules('{"source": "m"}');
+RESET session_replication_role;
+BEGIN;
+TRUNCATE rule CASCADE;
+SELECT matching_rules('{"source": "m"}');
+ROLLBACK;
+SELECT matching_rules('{"source": "m"}');
+DO $$ BEGIN
+	PERFORM eventbridge.put_rule('m7', '{"source": ["m7"]}');
+	IF 'm7' <> ALL (ARRAY(SELECT eventbridge.matching_rules('{"source": "m7"}'))) THEN
+		RAISE EXCEPTION 'm7 should match';
+	END IF;
+	RAISE EXCEPTION 'undo' USING ERRCODE = 'P0100';
+EXCEPTION WHEN SQLSTATE 'P0100' THEN
+	IF EXISTS (SELECT FROM eventbridge.matching_rules('{"source": "m7"}')) THEN
+		RAISE EXCEPTION 'm7 should be gone';
+	END IF;
+END $$;
+
 -- inner functions are no way around the outer ones
 SELECT _create_event_bus('x', NULL, NULL);
 SELECT _put_rule('x', '{"source": ["x"]}', NULL, NULL, NULL, NULL, 'default', NULL);
