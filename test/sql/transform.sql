@@ -23,7 +23,7 @@ CREATE FUNCTION pg_temp.map() RETURNS jsonb LANGUAGE sql AS $$
 			 "all": "$", "every": "$.resources[*]", "noneofthem": "$.resources[*].x"}'
 	  FROM e, json_object_keys(j -> 'detail') k;
 $$;
-CREATE FUNCTION pg_temp.fill(template text, OUT json text, OUT jsonb text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.fill(template text, OUT "json" text, OUT "jsonb" text) LANGUAGE plpgsql AS $$
 BEGIN
 	SELECT eventbridge.json_transform_input(j, pg_temp.map(), template, vars),
 		   eventbridge.transform_input(j::jsonb, pg_temp.map(), template, vars)

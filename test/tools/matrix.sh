@@ -48,9 +48,17 @@ create_chroot()
 	# Packages start no servers in there.
 	printf '#!/bin/sh\nexit 101\n' | as_root tee "$root/usr/sbin/policy-rc.d" > /dev/null
 	as_root chmod 755 "$root/usr/sbin/policy-rc.d"
+	# Nor do they need what systemd would create, for which it wants /proc.
+	printf '#!/bin/sh\nexit 0\n' | as_root tee "$root/usr/local/bin/systemd-tmpfiles" > /dev/null
+	as_root chmod 755 "$root/usr/local/bin/systemd-tmpfiles"
+	echo 'DPkg::Path "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";' |
+		as_root tee "$root/etc/apt/apt.conf.d/90path" > /dev/null
 	as_root mkdir -p "$root/etc/postgresql-common"
 	echo 'create_main_cluster = false' |
 		as_root tee "$root/etc/postgresql-common/createcluster.conf" > /dev/null
+	# apt fetches there as it does here: by the same proxy, as strict with dates.
+	apt-config dump | grep -E '^Acquire::(Check-|http|Retries)' |
+		as_root tee "$root/etc/apt/apt.conf.d/90host" > /dev/null
 	in_chroot "$root" apt-get install -qq -y --no-install-recommends make > "$scratch/$suite.log" 2>&1 ||
 		{ tail -n 20 "$scratch/$suite.log" >&2; return 1; }
 	as_root mv "$root" "$chroots/$suite"
