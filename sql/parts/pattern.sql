@@ -30,27 +30,35 @@ COMMENT ON FUNCTION event_pattern_send(event_pattern) IS 'Binary output function
 
 -- Matching
 
+CREATE FUNCTION event_pattern_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_support(internal) IS 'Planner support for matches and event_pattern_matched_by: index conditions, selectivity.';
+
 CREATE FUNCTION matches(event jsonb, pattern event_pattern) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'event_pattern_matches'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION matches(jsonb, event_pattern) IS
 'Does the event match the pattern, as AWS EventBridge defines it? An event that is not a JSON object does not. The function under the operator @~.';
 
 CREATE FUNCTION event_pattern_matched_by(pattern event_pattern, event jsonb) RETURNS boolean
 	AS 'MODULE_PATHNAME'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION event_pattern_matched_by(event_pattern, jsonb) IS
 'Is the pattern matched by the event? The function under the operator ~@.';
 
+CREATE FUNCTION event_pattern_sel(internal, oid, internal, integer) RETURNS double precision
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_sel(internal, oid, internal, integer) IS 'Restriction selectivity of @~ and ~@.';
+
 CREATE OPERATOR @~ (
 	LEFTARG = jsonb, RIGHTARG = event_pattern, FUNCTION = matches,
-	COMMUTATOR = '~@', RESTRICT = matchingsel, JOIN = matchingjoinsel
+	COMMUTATOR = '~@', RESTRICT = event_pattern_sel, JOIN = matchingjoinsel
 );
 COMMENT ON OPERATOR @~ (jsonb, event_pattern) IS 'event matches pattern';
 
 CREATE OPERATOR ~@ (
 	LEFTARG = event_pattern, RIGHTARG = jsonb, FUNCTION = event_pattern_matched_by,
-	COMMUTATOR = '@~', RESTRICT = matchingsel, JOIN = matchingjoinsel
+	COMMUTATOR = '@~', RESTRICT = event_pattern_sel, JOIN = matchingjoinsel
 );
 COMMENT ON OPERATOR ~@ (event_pattern, jsonb) IS 'pattern is matched by event';
 
