@@ -5,8 +5,13 @@
  *
  * Looking for a single key costs little, and GIN starts from the rarest one.
  * A range has to be read from end to end before the first row is found, so
- * ranges are left out where single keys narrow the search enough: always, if
- * the range is all there is at a path, and else by the looks of the keys.
+ * ranges are left out where single keys narrow the search enough.
+ *
+ * All values of a path are read only for "exists", if there is nothing else
+ * to look for.  For what no key helps with (a suffix, anything-but) that would
+ * be worse than a scan of the table, and the planner would not see it: it
+ * takes every range for a hundred keys.  Such a search finds everything, and
+ * the planner takes it for what it costs.
  *
  *-------------------------------------------------------------------------
  */
@@ -132,6 +137,7 @@ set_any(Builder *builder, EbQueryGroup *group, EbPathHash path)
 	builder->query->nmembers = group->first;
 	group->n = 0;
 	group->any = true;
+	group->range = true;
 	add_member(builder, group, low, high);
 }
 
@@ -154,6 +160,8 @@ fill_group(Builder *builder, EbQueryGroup *group, const EbRequirement *requireme
 	int			n = eb_accesses(builder->program, requirement, &accesses);
 
 	group->bits = eb_access_bits(accesses, n);
+	group->exists = (((const EbValues *) eb_program_at(builder->program, requirement->values))->flags &
+					 EB_VALUES_EXISTS) != 0;
 	for (int i = 0; i < n; i++)
 	{
 		EbAccess   *access = &accesses[i];
@@ -225,6 +233,8 @@ compare_groups(const void *a, const void *b, void *context)
 
 	if (ga->any != gb->any)
 		return ga->any ? 1 : -1;
+	if (ga->any && ga->exists != gb->exists)
+		return ga->exists ? -1 : 1;
 	if (ga->range != gb->range)
 		return ga->range ? 1 : -1;
 	if (ga->bits != gb->bits)
@@ -249,6 +259,8 @@ add_conjunction(Builder *builder, uint32 root)
 		groups[i] = find_group(builder, &requirements[i]);
 	qsort_arg(groups, n, sizeof(int), compare_groups, query->groups);
 
+	if (query->groups[groups[0]].any && !query->groups[groups[0]].exists)
+		return false;
 	best = query->groups[groups[0]].bits;
 	for (int i = 0; i < n; i++)
 	{

@@ -31,7 +31,8 @@ typedef struct EbQueryGroup
 	int			first;
 	int			n;
 	bool		range;			/* some entry is one */
-	bool		any;			/* all values of the path */
+	bool		any;			/* all values of the path, ... */
+	bool		exists;			/* ... which is what the pattern asks for */
 	double		bits;			/* see EbAccess */
 } EbQueryGroup;
 

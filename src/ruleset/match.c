@@ -5,10 +5,11 @@
  *
  * The event is walked once, and the scalars at known paths are noted.  Then
  * their keys are looked up, which gives access predicates; then the trie of
- * each of these that holds is run through.  Nothing is allocated for an event but what the state
- * keeps: arrays with a place for each node, predicate and pattern of the set.
- * They are never cleared: a place is valid if it carries the number of the
- * current event.
+ * each of these that holds is run through.
+ *
+ * Nothing is allocated for an event but what the state keeps: arrays with a
+ * place for each node, predicate and pattern of the set.  They are never
+ * cleared: a place is valid if it carries the number of the current event.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,45 +37,50 @@ eb_match_state_create(MemoryContext context)
 	return state;
 }
 
-/* Gives an array room for n elements, all zero; true if it was replaced. */
+/* Replaces an array by one of n elements, all zero. */
 static void
-reserve(EbMatchState *state, void **array, uint32 *allocated, uint32 n, Size size)
+replace_array(EbMatchState *state, void **array, uint32 n, Size size)
 {
-	if (n <= *allocated)
-		return;
-	n = Max(n, *allocated + *allocated / 2);
+	void	   *fresh = MemoryContextAllocExtended(state->context, n * size,
+												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
 	if (*array != NULL)
 		pfree(*array);
-	*array = NULL;
-	*allocated = 0;
-	*array = MemoryContextAllocExtended(state->context, n * size,
-										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	*allocated = n;
+	*array = fresh;
+}
+
+static uint32
+grown_size(uint32 wanted, uint32 allocated)
+{
+	return Max(wanted, allocated + allocated / 2);
 }
 
 /* Makes room for a set and begins a new event. */
 static void
 begin_event(EbMatchState *state, const EbPatternSet *set)
 {
-	reserve(state, (void **) &state->nodes, &state->max_nodes,
-			set->nnodes, sizeof(EbNodeState));
+	if (set->nnodes > state->max_nodes)
+	{
+		uint32		n = grown_size(set->nnodes, state->max_nodes);
+
+		replace_array(state, (void **) &state->nodes, n, sizeof(EbNodeState));
+		state->max_nodes = n;
+	}
 	if (set->npredicates > state->max_predicates)
 	{
-		uint32		allocated = state->max_predicates;
+		uint32		n = grown_size(set->npredicates, state->max_predicates);
 
-		reserve(state, (void **) &state->predicates, &allocated,
-				set->npredicates, sizeof(uint32));
-		reserve(state, (void **) &state->found, &state->max_predicates,
-				set->npredicates, sizeof(uint32));
+		replace_array(state, (void **) &state->predicates, n, sizeof(uint32));
+		replace_array(state, (void **) &state->found, n, sizeof(uint32));
+		state->max_predicates = n;
 	}
 	if (set->npatterns > state->max_patterns)
 	{
-		uint32		allocated = state->max_patterns;
+		uint32		n = grown_size(set->npatterns, state->max_patterns);
 
-		reserve(state, (void **) &state->patterns, &allocated,
-				set->npatterns, sizeof(uint32));
-		reserve(state, (void **) &state->positions, &state->max_patterns,
-				set->npatterns, sizeof(int32));
+		replace_array(state, (void **) &state->patterns, n, sizeof(uint32));
+		replace_array(state, (void **) &state->positions, n, sizeof(int32));
+		state->max_patterns = n;
 	}
 
 	if (state->generation == MAX_GENERATION)
@@ -125,9 +131,12 @@ evaluate(EbSetMatcher *matcher, uint32 predicate_id)
 		const EbValues *values = eb_set_at(matcher->set, predicate->values);
 
 		for (int32 i = node->first; i >= 0 && !result; i = state->leaves[i].next)
+		{
+			CHECK_FOR_INTERRUPTS();
 			result = (predicate->flags & EB_PREDICATE_RANGE) ?
 				in_range(predicate, values, &state->leaves[i]) :
 				eb_values_match((const EbProgram *) values, values, &state->leaves[i].value);
+		}
 	}
 	if (!result && (predicate->flags & EB_PREDICATE_ACCEPTS_ABSENCE))
 	{
@@ -183,33 +192,28 @@ report(EbSetMatcher *matcher, uint32 position, uint32 class_id)
 		state->positions[matcher->nmatching++] = position;
 }
 
-/* Which of the conjunctions of an access predicate hold? */
+/*
+ * Which of the conjunctions below a predicate hold?  Not deeper than
+ * EB_SET_MAX_CHECKED.
+ */
 static void
-run_trie(EbSetMatcher *matcher, uint32 predicate_id)
+run_trie(EbSetMatcher *matcher, uint32 first_entry)
 {
-	const EbSetPredicate *predicate = &matcher->predicates[predicate_id];
 	const uint32 *memos = matcher->state->predicates;
 	uint32		proven = (matcher->generation << MEMO_BITS) | MEMO_TRUE;
-	uint32		end = predicate->end_entry;
+	const EbSetEntry *entry = &matcher->entries[first_entry];
 
-	if (!holds(matcher, predicate_id))
-		return;
-	for (uint32 at = predicate->first_entry; at < end;)
+	for (;; entry++)
 	{
-		const EbSetEntry *entry = &matcher->entries[at];
-		bool		holding;
+		uint32		what = entry->what & EB_ENTRY_NUMBER;
 
 		if (entry->what & EB_ENTRY_PATTERN)
-		{
-			report(matcher, entry->what & ~EB_ENTRY_PATTERN, entry->next);
-			at++;
-			continue;
-		}
-		if (entry->what & EB_ENTRY_EXACT)
-			holding = (memos[entry->what & EB_ENTRY_NUMBER] & ~MEMO_FOUND) == proven;
-		else
-			holding = holds(matcher, entry->what);
-		at = holding ? at + 1 : entry->next;
+			report(matcher, what, entry->next);
+		else if ((entry->what & EB_ENTRY_EXACT) ?
+				 (memos[what] & ~MEMO_FOUND) == proven : holds(matcher, what))
+			run_trie(matcher, entry->next);
+		if (entry->what & EB_ENTRY_LAST)
+			break;
 	}
 }
 
@@ -271,7 +275,8 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 	for (int i = 0; i < matcher.nfound; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_trie(&matcher, state->found[i]);
+		if (holds(&matcher, state->found[i]))
+			run_trie(&matcher, matcher.predicates[state->found[i]].first_entry);
 	}
 
 	if (matcher.nmatching > 1)

@@ -50,7 +50,7 @@ struct EbMatchState
 	uint32		max_predicates;
 	uint32		max_patterns;
 	uint32		max_leaves;
-	EbNodeState  *nodes;
+	EbNodeState *nodes;
 	uint32	   *predicates;		/* generation and MEMO bits */
 	uint32	   *found;			/* access predicates */
 	uint32	   *patterns;		/* generation in which it was decided */
@@ -89,7 +89,7 @@ typedef struct EbSetMatcher
 	int			nfound;
 	int			nmatching;
 	bool		doubtful;		/* the matcher decides whatever is found from here on */
-	EbLookUp		lookups[MAX_LOOKUPS];
+	EbLookUp	lookups[MAX_LOOKUPS];
 } EbSetMatcher;
 
 #if defined(__GNUC__)

@@ -43,6 +43,13 @@ EXPLAIN (COSTS OFF) SELECT count(*) FROM pl_events WHERE matches(event, (random(
 -- a pattern that selects much, or that the index cannot help
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"source": [{"exists": true}]}';
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"missing": [{"exists": false}]}';
+EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"detail": {"id": [{"prefix": "id-17"}]}}';
+-- a field that few events have
+EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"rare": [{"exists": true}]}';
+-- with keys for prefixes
+CREATE INDEX pl_prefix_index ON pl_events USING gin (event event_ops (prefixes = on));
+EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"detail": {"id": [{"prefix": "id-17"}]}}';
+DROP INDEX pl_prefix_index;
 
 -- Estimates: within a factor of three of what is there, or half a hundredth of the rows.
 CREATE FUNCTION public.pl_estimate(condition text, relation text DEFAULT 'pl_events') RETURNS bigint LANGUAGE plpgsql AS $$
