@@ -150,7 +150,7 @@ CREATE FUNCTION event_pattern_to_jsonb(event_pattern) RETURNS jsonb
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION event_pattern_from_json(json) IS 'Cast of json to event_pattern; repeated keys keep their meaning.';
 COMMENT ON FUNCTION event_pattern_from_jsonb(jsonb) IS 'Cast of jsonb to event_pattern; of repeated keys jsonb has kept the last.';
-COMMENT ON FUNCTION event_pattern_to_jsonb(event_pattern) IS 'Cast of event_pattern to jsonb.';
+COMMENT ON FUNCTION event_pattern_to_jsonb(event_pattern) IS 'Cast of event_pattern to jsonb. Errors: a pattern with $or in which the order or repetition of fields matters, which jsonb does not keep.';
 
 CREATE CAST (json AS event_pattern) WITH FUNCTION event_pattern_from_json(json) AS ASSIGNMENT;
 CREATE CAST (jsonb AS event_pattern) WITH FUNCTION event_pattern_from_jsonb(jsonb) AS ASSIGNMENT;
