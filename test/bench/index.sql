@@ -107,7 +107,7 @@ CALL pg_temp.build('jsonb_path_value_ops');
 VACUUM ANALYZE public.bench_events;
 \echo 'Indexes:'
 SELECT class, round(seconds::numeric, 1) AS "build, s", pg_size_pretty(bytes) AS size,
-	round((seconds / first_value(seconds) OVER ())::numeric, 2) AS "build, ratio", round(bytes / first_value(bytes) OVER (), 2) AS "size, ratio"
+	round((seconds / first_value(seconds) OVER ())::numeric, 2) AS "build, ratio", round(bytes::numeric / first_value(bytes) OVER (), 2) AS "size, ratio"
 FROM built;
 \endif
 
@@ -165,9 +165,12 @@ BEGIN
 	IF seq AND way IN ('index', 'path_ops', 'jsquery') THEN
 		RETURN;
 	END IF;
-	began := clock_timestamp();
-	EXECUTE query INTO n;
-	INSERT INTO measured VALUES (id, way, 1000 * extract(epoch FROM clock_timestamp() - began), n, seq);
+	-- what comes first finds the pages that others have left behind
+	FOR pass IN 1 .. 2 LOOP
+		began := clock_timestamp();
+		EXECUTE query INTO n;
+		INSERT INTO measured VALUES (id, way, 1000 * extract(epoch FROM clock_timestamp() - began), n, seq);
+	END LOOP;
 END $$;
 
 CREATE PROCEDURE pg_temp.measure_all() LANGUAGE plpgsql AS $$
@@ -211,6 +214,7 @@ FROM results ORDER BY id;
 
 -- ---------- Events over patterns ----------
 
+DROP TABLE IF EXISTS public.bench_patterns;
 CREATE TABLE public.bench_patterns AS
 SELECT CASE i % 5
 	WHEN 0 THEN jsonb_build_object('source', jsonb_build_array(event -> 'source'), 'account', jsonb_build_array(event -> 'account'), 'detail-type', jsonb_build_array(event -> 'detail-type'))

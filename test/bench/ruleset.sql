@@ -10,8 +10,8 @@
 -- being the set of K rules, an event is itself.  One process, no JIT, no
 -- parallel query, everything in memory; each figure is the best of all rounds.
 -- "ratio" is to the time of counting the events of one source with ->>, over
--- the same table; the script fails if one is above its limit, or if match_any
--- and matches() differ.
+-- the same table, just before; it is the median of all rounds.  The script
+-- fails if one is above its limit, or if match_any and matches() differ.
 --
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -161,13 +161,15 @@ VACUUM ANALYZE events;
 -- ---------- As the number of rules grows ----------
 
 CREATE TEMP TABLE grown (rules integer, matches bigint, seconds float8, build float8, bytes bigint);
-CREATE TEMP TABLE yardstick (seconds float8);
+CREATE TEMP TABLE yardstick (rules integer, ratio float8);
 
 CREATE PROCEDURE pg_temp.measure_growth() LANGUAGE plpgsql AS $$
 DECLARE
 	patterns event_pattern_set;
 	began timestamptz;
 	build float8;
+	yard float8;
+	took float8;
 	best float8;
 	matches bigint;
 BEGIN
@@ -179,10 +181,12 @@ BEGIN
 		FOR round IN 1 .. current_setting('bench.rounds')::integer LOOP
 			began := clock_timestamp();
 			PERFORM count(*) FROM events WHERE event ->> 'source' = 'x';
-			INSERT INTO yardstick VALUES (extract(epoch FROM clock_timestamp() - began));
+			yard := extract(epoch FROM clock_timestamp() - began);
 			began := clock_timestamp();
 			SELECT sum(cardinality(match_any(event, patterns))) INTO matches FROM events;
-			best := least(best, extract(epoch FROM clock_timestamp() - began));
+			took := extract(epoch FROM clock_timestamp() - began);
+			best := least(best, took);
+			INSERT INTO yardstick VALUES (10 ^ n, took / yard);
 		END LOOP;
 		INSERT INTO grown VALUES (10 ^ n, matches, best, build, pg_column_size(patterns));
 	END LOOP;
@@ -191,10 +195,12 @@ CALL pg_temp.measure_growth();
 
 \echo 'Rules of mixed kinds against EventBridge-shaped events:'
 CREATE TEMP TABLE limits (rules integer, ratio numeric);
+CREATE TEMP VIEW ratios AS
+	SELECT rules, percentile_cont(0.5) WITHIN GROUP (ORDER BY ratio) AS ratio FROM yardstick GROUP BY rules;
 INSERT INTO limits VALUES (1, 2.3), (10, 3.5), (100, 4.5), (1000, 5), (10000, 6), (100000, 9);
-SELECT rules, matches, round(count / seconds) AS "events/s", round((seconds / yard)::numeric, 2) AS ratio, l.ratio AS "limit",
+SELECT rules, matches, round(count / seconds) AS "events/s", round(y.ratio::numeric, 2) AS ratio, l.ratio AS "limit",
 	round(build::numeric * 1000, 1) AS "build, ms", round(bytes / 1e6, 1) AS "MB"
-FROM grown JOIN limits l USING (rules), (SELECT count(*) FROM events) e (count), (SELECT min(seconds) FROM yardstick) y (yard)
+FROM grown JOIN limits l USING (rules) JOIN ratios y USING (rules), (SELECT count(*) FROM events) e (count)
 ORDER BY rules;
 
 -- the same answer from both
@@ -334,7 +340,7 @@ FROM kind_times;
 -- ---------- Judgement ----------
 
 SELECT :'same_as_matches' = 't' AND NOT EXISTS (
-	SELECT FROM grown JOIN limits l USING (rules), (SELECT min(seconds) FROM yardstick) y (yard) WHERE seconds / yard > l.ratio) AS good \gset
+	SELECT FROM ratios JOIN limits l USING (rules) WHERE ratios.ratio > l.ratio) AS good \gset
 \if :good
 	\echo 'All ratios are within their limits, and match_any agrees with matches().'
 \else

@@ -104,6 +104,13 @@ CREATE INDEX pl_path_index ON pl_events USING gin (event jsonb_path_ops);
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"], "detail": {"id": ["id-10", "id-11"]}}';
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE matches(event, '{"account": ["79190"]}') OR matches(event, '{"account": ["7919"]}');
 SELECT id FROM pl_events WHERE matches(event, '{"account": ["79190"]}') OR matches(event, '{"account": ["7919"]}');
+-- an index of our own goes first
+CREATE INDEX pl_own_index ON pl_events USING gin (event event_ops);
+EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"], "detail": {"id": ["id-10", "id-11"]}}';
+DROP INDEX pl_own_index;
+CREATE INDEX pl_own_index ON pl_events USING gin (event event_ops) WHERE id > 4000;
+EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"]}';
+DROP INDEX pl_own_index;
 -- deeper paths can be spelled with dots, which is another path for this class
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"detail": {"id": ["id-10"]}}';
 DROP INDEX pl_path_index;
