@@ -33,8 +33,7 @@ $$;
 
 CREATE INDEX io_index ON io_events USING gin (event event_ops);
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF)
-	SELECT e.id FROM io_patterns p, LATERAL (SELECT id FROM io_events WHERE event @~ p.pattern OFFSET 0) e;
+SELECT * FROM generate.plan($$SELECT e.id FROM io_patterns p, LATERAL (SELECT id FROM io_events WHERE event @~ p.pattern OFFSET 0) e$$);
 SELECT io_differences();
 DROP INDEX io_index;
 CREATE INDEX io_index ON io_events USING gin (event event_ops (prefixes = on));

@@ -36,8 +36,7 @@ CALL ip_expect();
 SELECT count(*) > 5000 AS enough FROM ip_expected;
 CREATE INDEX ip_index ON ip_patterns USING gin (pattern);
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF)
-	SELECT p.id FROM ip_events e, LATERAL (SELECT id FROM ip_patterns WHERE pattern ~@ e.event OFFSET 0) p;
+SELECT * FROM generate.plan($$SELECT p.id FROM ip_events e, LATERAL (SELECT id FROM ip_patterns WHERE pattern ~@ e.event OFFSET 0) p$$);
 EXPLAIN (COSTS OFF) SELECT id FROM ip_patterns WHERE pattern ~@ '{"a": 1}';
 EXPLAIN (COSTS OFF) SELECT id FROM ip_patterns WHERE '{"a": 1}' @~ pattern;
 SELECT ip_differences();

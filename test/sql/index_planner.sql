@@ -112,14 +112,14 @@ CREATE INDEX pl_own_index ON pl_events USING gin (event event_ops) WHERE id > 40
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"]}';
 DROP INDEX pl_own_index;
 -- deeper paths can be spelled with dots, which is another path for this class
-EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"detail": {"id": ["id-10"]}}';
+SELECT * FROM generate.plan($$SELECT id FROM pl_events WHERE event @~ '{"detail": {"id": ["id-10"]}}'$$);
 DROP INDEX pl_path_index;
 CREATE INDEX pl_jsonb_index ON pl_events USING gin (event);
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"], "detail": {"id": ["id-10", "id-11"], "state": [{"prefix": "o"}]}}';
 EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE matches(event, '{"$or": [{"account": ["79190"]}, {"n": [-1.50, true, null], "detail": {"x": [{"exists": false}]}}]}');
 -- nothing is implied
-EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"$or": [{"account": ["79190"]}, {"n": [{"numeric": [">", 5]}]}]}';
-EXPLAIN (COSTS OFF) SELECT id FROM pl_events WHERE event @~ '{"a": ["10.0.0.1"], "b": [{"equals-ignore-case": "x"}], "c": ["x", {"prefix": "y"}], "d": ["x", {"exists": false}]}';
+SELECT * FROM generate.plan($$SELECT id FROM pl_events WHERE event @~ '{"$or": [{"account": ["79190"]}, {"n": [{"numeric": [">", 5]}]}]}'$$);
+SELECT * FROM generate.plan($$SELECT id FROM pl_events WHERE event @~ '{"a": ["10.0.0.1"], "b": [{"equals-ignore-case": "x"}], "c": ["x", {"prefix": "y"}], "d": ["x", {"exists": false}]}'$$);
 SELECT id FROM pl_events WHERE event @~ '{"account": ["79190"], "detail": {"id": ["id-10", "id-11"]}}';
 SELECT count(*) FROM pl_events WHERE event @~ '{"source": ["app.1"], "n": [1, 11.0]}';
 
