@@ -6,7 +6,6 @@
 
 need build test
 make_scratch
-status=0
 
 step "building with sanitizers"
 sanitized_server

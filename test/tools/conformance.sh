@@ -21,7 +21,6 @@ log=$scratch/conformance.log
 
 as_server psql -X -q -c 'CREATE EXTENSION eventbridge'
 cd "$scratch/tree/test/conformance"
-status=0
 for file in "$scratch"/cases/*.jsonl; do
 	name=$(basename "$file" .jsonl)
 	if [ ! -f "$name.sql" ]; then

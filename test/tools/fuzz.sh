@@ -23,7 +23,6 @@ fuzz()
 
 need build test
 make_scratch
-status=0
 
 step "building with sanitizers"
 sanitized_server

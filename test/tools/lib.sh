@@ -294,7 +294,10 @@ private_server()
 		ln -s "$from" "$root$from"
 	fi
 	PG_CONFIG=$root$("$PG_CONFIG" --bindir)/pg_config
-	[ "$("$PG_CONFIG" --pkglibdir)" != "${PG_CONFIG%/bin/pg_config}" ] || die "not relocatable"
+	case $("$PG_CONFIG" --pkglibdir) in
+		"$root"/*) ;;
+		*) die "this server cannot be copied: it does not find its files relative to its programs" ;;
+	esac
 }
 
 # wrap_postgres COMMAND...: from now on every server started from the private
@@ -361,6 +364,9 @@ faults()
 #
 # Results
 #
+
+# Set to 1 by what goes wrong on the way to finish.
+status=0
 
 # run COMMAND...: show what it says and keep it for the count.
 run()

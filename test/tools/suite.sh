@@ -6,7 +6,6 @@
 
 need build test
 make_scratch
-status=0
 
 step "checks of the tree"
 run test/tools/checks.sh

@@ -8,7 +8,6 @@
 
 need build test valgrind
 make_scratch
-status=0
 
 step "building"
 private_server

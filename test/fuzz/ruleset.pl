@@ -2,7 +2,7 @@
 # Sets of generated patterns against generated events, with new seeds, until
 # the time is up: match_any has to give what matches() gives.
 #
-#	fuzz_ruleset.pl [--seconds N] [--seed S]
+#	ruleset.pl [--seconds N] [--seed S]
 #
 # Connects by PGHOST, PGPORT, PGDATABASE and so on.  The database needs the
 # extension; schema "generate" is made there and dropped.  A difference is

@@ -2,7 +2,7 @@
 # Fuzzing of attribute values: random and broken ones into unmarshall, random
 # values of many types through marshall and a stream trigger.
 #
-# fuzz_attribute_values.pl --seconds N --seed S
+# attribute_values.pl --seconds N --seed S
 #
 # Talks to the server that the PG* environment variables name, in a database
 # with the extension.  Errors are welcome, crashes and internal errors are
@@ -166,7 +166,7 @@ while (time < $end)
 {
 	my @statements = map { statement() } 1 .. 200;
 	my $err = gensym;
-	my $log = "/tmp/eb_fuzz_$$.sql";
+	my $log = (-d 'build/fuzz' ? 'build/fuzz' : '/tmp') . "/attribute_values-$$.sql";
 	open my $file, '>', $log or die "could not write $log: $!\n";
 	print $file $preamble, map { "$_;\n" } @statements;
 	close $file;

@@ -3,7 +3,7 @@
 # seeds, until the time is up: what an index finds has to be what matches()
 # says, while rows come, change and go.
 #
-#	fuzz_index.pl [--seconds N] [--seed S]
+#	index.pl [--seconds N] [--seed S]
 #
 # Connects by PGHOST, PGPORT, PGDATABASE and so on.  The database needs the
 # extension; schemas "generate" and "fuzz_index" are made there and dropped.

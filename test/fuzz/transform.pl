@@ -3,7 +3,7 @@
 # Fuzzing of input transformation: paths, paths maps, templates of rules and
 # pipes, and events.
 #
-#   fuzz_transform.pl [--seconds N] [--seed S]
+#   transform.pl [--seconds N] [--seed S]
 #
 # Connects by PGHOST, PGPORT and so on, to a server whose module was built
 # with sanitizers, as a rule.  Texts made by mutation of good ones go through
