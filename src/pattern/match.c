@@ -38,14 +38,6 @@
 /* Nodes of a program whose outcomes are kept on the stack. */
 #define STACK_NODES 256
 
-#if defined(__GNUC__)
-#define prefetch_line(address) __builtin_prefetch(address)
-#else
-#define prefetch_line(address) ((void) (address))
-#endif
-#define CACHE_LINE 64
-#define PREFETCH_LINES 8
-
 typedef struct Matcher
 {
 	const EbProgram *program;
@@ -231,6 +223,15 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 	EbOutcome	outcome = EB_OUTCOME_ABSENT;
 	uint32		offset = 0;
 	int			next = 0;
+	bool		may_be_dotted = node->dotted_lengths != 0;
+
+	/* the last key is the longest; mostly it is shorter than any dotted name */
+	if (may_be_dotted && nkeys > 0)
+	{
+		uint32		longest = EB_LENGTH_BIT(getJsonbLength(object, nkeys - 1));
+
+		may_be_dotted = (node->dotted_lengths & (longest | (longest - 1))) != 0;
+	}
 
 	for (int i = 0; i < nkeys; i++)
 	{
@@ -238,15 +239,16 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 		uint32		len = eb_container_step(object, i, &offset);
 		int			order = 1;
 
-		while (next < node->nchildren)
+		while (next < node->nchildren && node->children[next].key_len <= len)
 		{
 			const EbChild *child = &node->children[next];
-			const EbNode *below = eb_program_node(program, child->node);
+			const EbNode *below;
 
 			order = compare_key(eb_program_at(program, child->key), child->key_len,
 								base + start, len);
 			if (order > 0)
 				break;
+			below = eb_program_node(program, child->node);
 			entries[next] = order == 0 ? i : CHILD_MISSING;
 			if (below->nchildren == 0)
 			{
@@ -263,11 +265,10 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 			if (order == 0)
 				break;
 		}
-		if (order == 0)
-			continue;
-		if (is_dotted_name(program, node, base + start, len))
+		if (order != 0 && may_be_dotted &&
+			is_dotted_name(program, node, base + start, len))
 			*dotted = true;
-		if (next == node->nchildren && (*dotted || node->dotted_lengths == 0))
+		if (next == node->nchildren && (*dotted || !may_be_dotted))
 			break;
 	}
 	while (next < node->nchildren)
@@ -406,14 +407,6 @@ bool
 eb_pattern_matches(const EbPattern *pattern, JsonbContainer *event)
 {
 	JsonbValue	value;
-
-	/*
-	 * In a scan the event is not in the processor's cache yet.  Its entries,
-	 * names and values lie one after another; ask for the first lines at once
-	 * instead of waiting for each in turn.
-	 */
-	for (int line = 1; line < PREFETCH_LINES; line++)
-		prefetch_line((const char *) event + line * CACHE_LINE);
 
 	value.type = jbvBinary;
 	value.val.binary.data = event;
