@@ -225,6 +225,15 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 	int			next = 0;
 	bool		may_be_dotted = node->dotted_lengths != 0;
 
+	/*
+	 * In a scan the event is not in the processor's cache yet.  The names are
+	 * needed soon, and not before their lengths have been read.
+	 */
+#if defined(__GNUC__)
+	__builtin_prefetch(base);
+	__builtin_prefetch(base + 64);
+#endif
+
 	/* the last key is the longest; mostly it is shorter than any dotted name */
 	if (may_be_dotted && nkeys > 0)
 	{
