@@ -29,6 +29,7 @@ use warnings;
 
 use IO::Socket::INET;
 use JSON::PP;
+use POSIX qw(:signal_h);
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
@@ -44,13 +45,21 @@ sub new
 		file => PostgreSQL::Test::Utils::tempdir() . '/requests'
 	}, $class;
 
+	# The child must not run what the test does at its end: that would stop the
+	# test's servers.  A signal may come before it is ready for one, so none is
+	# let through until then.
+	my $term = POSIX::SigSet->new(SIGTERM);
+	POSIX::sigprocmask(SIG_BLOCK, $term);
 	$self->{pid} = fork() // die "could not fork: $!";
 	if ($self->{pid} == 0)
 	{
-		# Not to run what the test does at its end.
-		$SIG{TERM} = sub { require POSIX; POSIX::_exit(0); };
-		serve($listener, $self->{file}, @answers);
+		$SIG{TERM} = sub { POSIX::_exit(0); };
+		POSIX::sigprocmask(SIG_UNBLOCK, $term);
+		eval { serve($listener, $self->{file}, @answers); };
+		warn $@;
+		POSIX::_exit(1);
 	}
+	POSIX::sigprocmask(SIG_UNBLOCK, $term);
 	close $listener;
 	return $self;
 }
