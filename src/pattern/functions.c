@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "json/prefetch.h"
 #include "pattern/parse.h"
 
 PG_FUNCTION_INFO_V1(event_pattern_matches);
@@ -26,6 +27,7 @@ event_pattern_matches(PG_FUNCTION_ARGS)
 	Jsonb	   *event = PG_GETARG_JSONB_P(0);
 	const EbPattern *pattern = PG_GETARG_EVENT_PATTERN_P(1);
 
+	eb_prefetch_next_row(event);
 	PG_RETURN_BOOL(eb_pattern_matches(pattern, &event->root));
 }
 
@@ -36,6 +38,7 @@ event_pattern_matched_by(PG_FUNCTION_ARGS)
 	const EbPattern *pattern = PG_GETARG_EVENT_PATTERN_P(0);
 	Jsonb	   *event = PG_GETARG_JSONB_P(1);
 
+	eb_prefetch_next_row(event);
 	PG_RETURN_BOOL(eb_pattern_matches(pattern, &event->root));
 }
 

@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 
 #include "json/container.h"
+#include "json/prefetch.h"
 #include "pattern/match.h"
 
 /* Children of a node that are kept on the stack while an object is read. */
@@ -229,10 +230,8 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 	 * In a scan the event is not in the processor's cache yet.  The names are
 	 * needed soon, and not before their lengths have been read.
 	 */
-#if defined(__GNUC__)
-	__builtin_prefetch(base);
-	__builtin_prefetch(base + 64);
-#endif
+	eb_prefetch(base);
+	eb_prefetch(base + EB_CACHE_LINE);
 
 	/* the last key is the longest; mostly it is shorter than any dotted name */
 	if (may_be_dotted && nkeys > 0)

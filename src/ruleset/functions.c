@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "json/prefetch.h"
 #include "pattern/read.h"
 #include "ruleset/set.h"
 
@@ -297,6 +298,7 @@ match_any(PG_FUNCTION_ARGS)
 		site->state = eb_match_state_create(fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = site;
 	}
+	eb_prefetch_next_row(event);
 	value.type = jbvBinary;
 	value.val.binary.data = &event->root;
 	value.val.binary.len = VARSIZE(event) - VARHDRSZ;

@@ -47,7 +47,7 @@ take_posting(EbSetMatcher *matcher, const EbSetPosting *posting)
 				(matcher->generation << MEMO_BITS) | MEMO_TRUE;
 		else
 		{
-			prefetch(&matcher->predicates[what & EB_POSTING_NUMBER]);
+			eb_prefetch(&matcher->predicates[what & EB_POSTING_NUMBER]);
 			note_found(matcher, what & EB_POSTING_NUMBER, (what & EB_POSTING_PROVEN) != 0);
 		}
 	}
@@ -69,10 +69,10 @@ look_up_queued(EbSetMatcher *matcher)
 		if (find_slot(matcher, &matcher->lookups[i]))
 		{
 			hits[nhits++] = &matcher->lookups[i];
-			prefetch(&postings[matcher->lookups[i].slot]);
+			eb_prefetch(&postings[matcher->lookups[i].slot]);
 		}
 	for (int i = 0; i < nhits; i++)
-		prefetch(eb_set_at(set, postings[hits[i]->slot]));
+		eb_prefetch(eb_set_at(set, postings[hits[i]->slot]));
 	for (int i = 0; i < nhits; i++)
 	{
 		EbLookUp	   *hit = hits[i];
@@ -107,7 +107,7 @@ look_up(EbSetMatcher *matcher, uint32 node_id, EbKeyKind kind, EbHash hash,
 	lookup = &matcher->lookups[matcher->nlookups++];
 	lookup->hash = hash;
 	lookup->slot = hash & matcher->set->mask;
-	prefetch(&matcher->tags[lookup->slot]);
+	eb_prefetch(&matcher->tags[lookup->slot]);
 	lookup->node = node_id;
 	lookup->kind = kind;
 	lookup->key = key;

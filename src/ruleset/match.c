@@ -269,8 +269,8 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 	{
 		const EbSetPredicate *predicate = &matcher.predicates[state->found[i]];
 
-		prefetch(&matcher.entries[predicate->first_entry]);
-		prefetch(eb_set_at(set, predicate->values));
+		eb_prefetch(&matcher.entries[predicate->first_entry]);
+		eb_prefetch(eb_set_at(set, predicate->values));
 	}
 	for (int i = 0; i < matcher.nfound; i++)
 	{

@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+#include "json/prefetch.h"
 #include "ruleset/set.h"
 
 /* What is known of a predicate, below the number of the event. */
@@ -91,12 +92,6 @@ typedef struct EbSetMatcher
 	bool		doubtful;		/* the matcher decides whatever is found from here on */
 	EbLookUp	lookups[MAX_LOOKUPS];
 } EbSetMatcher;
-
-#if defined(__GNUC__)
-#define prefetch(address) __builtin_prefetch(address)
-#else
-#define prefetch(address) ((void) (address))
-#endif
 
 /* An access predicate may hold, or does if that is proven. */
 static inline void
