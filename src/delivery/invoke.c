@@ -1,0 +1,223 @@
+/*-------------------------------------------------------------------------
+ *
+ * invoke.c
+ *	  Calls a function or procedure that is a target.
+ *
+ * This is the only place where user code runs.  It runs as the session's
+ * user, who is the role that the target runs as: a session is never switched
+ * to another role for it.  Each invocation is a subtransaction of its own.
+ * What it set with SET is undone, so that the next one finds the session as
+ * it was.
+ *
+ * An invocation may take eventbridge.invocation_timeout.  The timer cancels
+ * it in the way a user would; a flag tells the two apart.  A cancel by the
+ * user ends the whole pass.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+
+#include "compat.h"
+#include "delivery/delivery.h"
+
+static TimeoutId invocation_timer = MAX_TIMEOUTS;
+static volatile sig_atomic_t timed_out = false;
+
+/* Signal handler: cancel, and remember that it was us. */
+static void
+invocation_timed_out(void)
+{
+	timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+start_timer(void)
+{
+	timed_out = false;
+	if (eb_guc_invocation_timeout <= 0)
+		return;
+	if (invocation_timer == MAX_TIMEOUTS)
+		invocation_timer = RegisterTimeout(USER_TIMEOUT, invocation_timed_out);
+	enable_timeout_after(invocation_timer, eb_guc_invocation_timeout);
+}
+
+/* True if the timer has run out.  A cancel that nobody took is taken back. */
+static bool
+stop_timer(void)
+{
+	if (eb_guc_invocation_timeout <= 0)
+		return false;
+	disable_timeout(invocation_timer, false);
+	if (timed_out)
+		QueryCancelPending = false;
+	return timed_out;
+}
+
+/* The input as a value of the function's argument type. */
+static Datum
+input_argument(Oid type, const char *input)
+{
+	switch (type)
+	{
+		case JSONBOID:
+			return DirectFunctionCall1(jsonb_in, CStringGetDatum(input));
+		case JSONOID:
+			return DirectFunctionCall1(json_in, CStringGetDatum(input));
+		default:
+			return CStringGetTextDatum(input);
+	}
+}
+
+/* CALLs a procedure.  It may not commit: see EB_TARGET_PROCEDURE. */
+static void
+call_procedure(EbTarget *target, const char *input)
+{
+	char	   *sql = psprintf("CALL %s($1)",
+							   quote_qualified_identifier(get_namespace_name(get_func_namespace(target->function)),
+														  get_func_name(target->function)));
+	Oid			types[1] = {target->argument_type};
+	Datum		values[1] = {input_argument(target->argument_type, input)};
+	int			result = SPI_execute_with_args(sql, 1, types, values, NULL,
+											   false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql,
+			 SPI_result_code_string(result));
+}
+
+static void
+call_function(EbTarget *target, const char *input)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+
+	if (target->flinfo.fn_oid != target->function)
+		fmgr_info_cxt(target->function, &target->flinfo,
+					  GetMemoryChunkContext(target));
+	InitFunctionCallInfoData(*fcinfo, &target->flinfo, 1, InvalidOid, NULL,
+							 NULL);
+	fcinfo->args[0].value = input_argument(target->argument_type, input);
+	fcinfo->args[0].isnull = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) FunctionCallInvoke(fcinfo);
+	PopActiveSnapshot();
+}
+
+/* What may be known before the call; false if there is nothing to call. */
+static bool
+may_invoke(EbTarget *target, EbOutcome *outcome)
+{
+	HeapTuple	tuple = NULL;
+	Form_pg_proc proc;
+
+	if (OidIsValid(target->function))
+		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(target->function));
+	if (!HeapTupleIsValid(tuple))
+	{
+		outcome->result = EB_REFUSED;
+		outcome->code = "NO_RESOURCE";
+		outcome->message = psprintf("function %s(jsonb) does not exist",
+									target->name);
+		return false;
+	}
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	target->argument_type = proc->proargtypes.values[0];
+	ReleaseSysCache(tuple);
+
+	if (!eb_may_execute(target->function, GetUserId()))
+	{
+		outcome->result = EB_REFUSED;
+		outcome->code = "NO_PERMISSIONS";
+		outcome->message = psprintf("role \"%s\" may not execute function %s(jsonb)",
+									GetUserNameFromId(GetUserId(), false),
+									target->name);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Runs the target with the input and says how it went.  Only a cancel by the
+ * user is raised.
+ */
+void
+eb_invoke_function(EbTarget *target, const char *input, EbOutcome *outcome)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	int			guc_level;
+
+	if (!may_invoke(target, outcome))
+		return;
+
+	guc_level = NewGUCNestLevel();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		start_timer();
+		if (target->kind == EB_TARGET_PROCEDURE)
+			call_procedure(target, input);
+		else
+			call_function(target, input);
+		stop_timer();
+		ReleaseCurrentSubTransaction();
+		outcome->result = EB_DELIVERED;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		bool		is_timeout = stop_timer();
+
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+
+		/* What the server keeps for calls may be half-made. */
+		target->flinfo.fn_oid = InvalidOid;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !is_timeout)
+			ReThrowError(error);
+		outcome->result = EB_FAILED;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			outcome->code = "TIMEOUT";
+			outcome->message = psprintf("the invocation took longer than %d ms",
+										eb_guc_invocation_timeout);
+		}
+		else
+		{
+			outcome->code = "ERROR_FROM_TARGET";
+			outcome->message = error->message ? pstrdup(error->message) :
+				"missing error text";
+		}
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(oldcontext);
+	CurrentResourceOwner = oldowner;
+	AtEOXact_GUC(false, guc_level);
+}
