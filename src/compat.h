@@ -37,4 +37,23 @@
 #define SOFT_ERROR_OCCURRED(escontext) false
 #endif
 
+/*
+ * 17: the lexer's context may be the caller's.  A context of its own, with
+ * strings de-escaped into lex->strval.
+ */
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+
+static inline JsonLexContext *
+eb_make_json_lex_context(char *text, int len)
+{
+#if PG_VERSION_NUM >= 170000
+	return makeJsonLexContextCstringLen(NULL, text, len,
+										GetDatabaseEncoding(), true);
+#else
+	return makeJsonLexContextCstringLen(text, len,
+										GetDatabaseEncoding(), true);
+#endif
+}
+
 #endif							/* EB_COMPAT_H */

@@ -9,7 +9,9 @@
 
 #include "fmgr.h"
 
+#include "bus/bus.h"
 #include "compat.h"
+#include "settings.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
 PG_MODULE_MAGIC_EXT(.name = "eventbridge", .version = EVENTBRIDGE_VERSION);
@@ -22,4 +24,6 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	eb_define_settings();
+	eb_bus_init();
 }

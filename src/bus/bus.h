@@ -1,0 +1,56 @@
+/*-------------------------------------------------------------------------
+ *
+ * bus.h
+ *	  What the files of this room share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_BUS_H
+#define EB_BUS_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "bus/publish.h"
+#include "pattern/pattern.h"
+
+/* A rule as the cache holds it: enabled, and with a pattern. */
+typedef struct EbCachedRule
+{
+	int64		rule_id;
+	char	   *name;
+	const EbPattern *pattern;
+	int			ntargets;
+	int64	   *target_ids;
+} EbCachedRule;
+
+typedef struct EbBusRules
+{
+	int			nrules;
+	int			ntargets;		/* of all rules */
+	EbCachedRule *rules;		/* by name */
+} EbBusRules;
+
+/* rules_cache.c */
+extern void eb_bus_init(void);
+extern const EbBusRules *eb_bus_rules(int64 bus_id);
+extern int	eb_bus_matching_rules(const EbBusRules *rules,
+								  const JsonbValue *event, int *matching);
+extern char *eb_bus_name(int64 bus_id);
+extern const char *eb_bus_name_of_arn(const char *name_or_arn);
+
+/* envelope.c */
+extern void eb_envelope_new_id(pg_uuid_t *id);
+extern void eb_envelope_format_id(const pg_uuid_t *id, char *buf);
+extern void eb_envelope_format_time(TimestampTz time, char *buf);
+extern void eb_envelope_write(StringInfo buf, const pg_uuid_t *id,
+							  const EbNewEvent *event);
+extern JsonbValue *eb_envelope_value(const pg_uuid_t *id,
+									 const EbNewEvent *event);
+extern bool eb_envelope_compact(const char *json, int len, StringInfo out);
+
+#define EB_ID_LEN		36		/* of an id as text */
+#define EB_TIME_LEN		64		/* room for a time as text */
+
+#endif							/* EB_BUS_H */

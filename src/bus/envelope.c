@@ -1,0 +1,259 @@
+/*-------------------------------------------------------------------------
+ *
+ * envelope.c
+ *	  The envelope of an event: id, time, text, and value for matching.
+ *
+ * An event exists in two forms.  For matching it is a value tree around the
+ * detail's jsonb; nothing is serialized for an event that no rule wants.  For
+ * storing it is compact JSON text in AWS's order of keys, in which the detail
+ * keeps its own order of keys and its own spelling of numbers and strings.
+ *
+ * Ids are UUIDs of version 7 (RFC 9562): they begin with the time, so that
+ * an index on them grows at its end.  The 12 bits after the version hold the
+ * fraction of the millisecond, the rest is random.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "common/jsonapi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "bus/bus.h"
+#include "compat.h"
+#include "settings.h"
+
+/* AWS's limit on the nesting of a detail. */
+#define MAX_NESTING			1000
+
+/* Longer numbers, or larger exponents, do not surely fit type numeric. */
+#define MAX_NUMBER_LEN		1000
+#define MAX_EXPONENT		10000
+
+/* A new id, unlike any other. */
+void
+eb_envelope_new_id(pg_uuid_t *id)
+{
+	struct timespec now;
+	uint64		milliseconds;
+	uint32		fraction;
+
+	if (!pg_strong_random(id->data + 8, UUID_LEN - 8))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	clock_gettime(CLOCK_REALTIME, &now);
+	milliseconds = (uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	fraction = (uint32) (((uint64) (now.tv_nsec % 1000000) << 12) / 1000000);
+
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (unsigned char) (milliseconds >> (40 - 8 * i));
+	id->data[6] = 0x70 | (unsigned char) (fraction >> 8);
+	id->data[7] = (unsigned char) fraction;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+}
+
+/* Writes EB_ID_LEN characters and a terminator. */
+void
+eb_envelope_format_id(const pg_uuid_t *id, char *buf)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*buf++ = '-';
+		*buf++ = hex[id->data[i] >> 4];
+		*buf++ = hex[id->data[i] & 0x0f];
+	}
+	*buf = '\0';
+}
+
+/*
+ * Writes a time as AWS does, in whole seconds and UTC; EB_TIME_LEN bytes are
+ * enough.  The caller has refused infinite times.
+ */
+void
+eb_envelope_format_time(TimestampTz time, char *buf)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	snprintf(buf, EB_TIME_LEN, "%04d-%02d-%02dT%02d:%02d:%02dZ",
+			 tm.tm_year, tm.tm_mon, tm.tm_mday,
+			 tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+/* Appends the event's text. */
+void
+eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
+{
+	char		id_text[EB_ID_LEN + 1];
+	char		time_text[EB_TIME_LEN];
+
+	eb_envelope_format_id(id, id_text);
+	eb_envelope_format_time(event->time, time_text);
+
+	appendStringInfoString(buf, "{\"version\":\"0\",\"id\":\"");
+	appendStringInfoString(buf, id_text);
+	appendStringInfoString(buf, "\",\"detail-type\":");
+	escape_json(buf, event->detail_type);
+	appendStringInfoString(buf, ",\"source\":");
+	escape_json(buf, event->source);
+	appendStringInfoString(buf, ",\"account\":\"");
+	appendStringInfoString(buf, eb_guc_account_id);
+	appendStringInfoString(buf, "\",\"time\":\"");
+	appendStringInfoString(buf, time_text);
+	appendStringInfoString(buf, "\",\"region\":\"");
+	appendStringInfoString(buf, eb_guc_region);
+	appendStringInfoString(buf, "\",\"resources\":");
+	appendStringInfoString(buf, event->resources ? event->resources : "[]");
+	appendStringInfoString(buf, ",\"detail\":");
+	appendBinaryStringInfo(buf, event->detail, event->detail_len);
+	appendStringInfoChar(buf, '}');
+}
+
+static void
+set_string(JsonbValue *value, const char *string)
+{
+	value->type = jbvString;
+	value->val.string.val = unconstify(char *, string);
+	value->val.string.len = strlen(string);
+}
+
+static void
+set_binary(JsonbValue *value, Jsonb *jb)
+{
+	value->type = jbvBinary;
+	value->val.binary.data = &jb->root;
+	value->val.binary.len = VARSIZE_ANY_EXHDR(jb);
+}
+
+static Jsonb *
+parse_jsonb(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(text)));
+}
+
+/* The event for the matcher, in the current memory context. */
+JsonbValue *
+eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
+{
+	static const char *const keys[] = {
+		"version", "id", "detail-type", "source", "account", "time", "region",
+		"resources", "detail"
+	};
+	JsonbValue *value = palloc0(sizeof(JsonbValue));
+	JsonbPair  *pairs = palloc0(lengthof(keys) * sizeof(JsonbPair));
+	char	   *id_text = palloc(EB_ID_LEN + 1);
+	char	   *time_text = palloc(EB_TIME_LEN);
+
+	eb_envelope_format_id(id, id_text);
+	eb_envelope_format_time(event->time, time_text);
+
+	for (int i = 0; i < lengthof(keys); i++)
+	{
+		set_string(&pairs[i].key, keys[i]);
+		pairs[i].order = i;
+	}
+	set_string(&pairs[0].value, "0");
+	set_string(&pairs[1].value, id_text);
+	set_string(&pairs[2].value, event->detail_type);
+	set_string(&pairs[3].value, event->source);
+	set_string(&pairs[4].value, eb_guc_account_id);
+	set_string(&pairs[5].value, time_text);
+	set_string(&pairs[6].value, eb_guc_region);
+	set_binary(&pairs[7].value,
+			   parse_jsonb(event->resources ? event->resources : "[]"));
+	set_binary(&pairs[8].value,
+			   event->detail_jsonb ? event->detail_jsonb :
+			   parse_jsonb(pnstrdup(event->detail, event->detail_len)));
+
+	value->type = jbvObject;
+	value->val.object.nPairs = lengthof(keys);
+	value->val.object.pairs = pairs;
+	return value;
+}
+
+/* Does type numeric take this number? Refuses some that it would take. */
+static bool
+number_fits(const char *number, int len)
+{
+	if (len > MAX_NUMBER_LEN)
+		return false;
+	for (int i = 0; i < len; i++)
+		if (number[i] == 'e' || number[i] == 'E')
+		{
+			int			exponent = 0;
+
+			for (i++; i < len; i++)
+				if (number[i] >= '0' && number[i] <= '9' &&
+					(exponent = exponent * 10 + (number[i] - '0')) > MAX_EXPONENT)
+					return false;
+		}
+	return true;
+}
+
+/*
+ * Appends a JSON object without the white space between its tokens.  Returns
+ * false, and leaves in out what it may, for anything else than an object that
+ * type jsonb takes too: broken JSON, other values, strings with a zero
+ * character or half a surrogate pair, numbers beyond all measure, nesting
+ * beyond AWS's limit.
+ */
+bool
+eb_envelope_compact(const char *json, int len, StringInfo out)
+{
+	JsonLexContext *lex = eb_make_json_lex_context(unconstify(char *, json),
+												   len);
+	int			start = out->len;
+	int			nesting = 0;
+
+	/* Without grammar first, so that the parser's recursion is bounded. */
+	for (;;)
+	{
+		JsonTokenType token;
+
+		CHECK_FOR_INTERRUPTS();
+		if (json_lex(lex) != JSON_SUCCESS)
+			return false;
+		token = lex->token_type;
+		if (token == JSON_TOKEN_END)
+			break;
+		if (out->len == start && token != JSON_TOKEN_OBJECT_START)
+			return false;
+		if (token == JSON_TOKEN_OBJECT_START || token == JSON_TOKEN_ARRAY_START)
+		{
+			if (++nesting > MAX_NESTING)
+				return false;
+		}
+		else if (token == JSON_TOKEN_OBJECT_END || token == JSON_TOKEN_ARRAY_END)
+			nesting--;
+		else if (token == JSON_TOKEN_NUMBER &&
+				 !number_fits(lex->token_start,
+							  lex->token_terminator - lex->token_start))
+			return false;
+		appendBinaryStringInfo(out, lex->token_start,
+							   lex->token_terminator - lex->token_start);
+	}
+
+	/*
+	 * Taking the white space out has joined nothing that was apart, unless
+	 * the grammar is broken: so the grammar is checked on what was given.
+	 */
+	lex = eb_make_json_lex_context(unconstify(char *, json), len);
+	return pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+}

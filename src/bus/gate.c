@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * gate.c
+ *	  The way from a public management function to the one that does it.
+ *
+ * Management functions write tables that their callers may not touch, so
+ * their bodies are SECURITY DEFINER.  Such a body has to know who called it,
+ * and SQL does not tell: session_user is not the caller where SET ROLE or
+ * another SECURITY DEFINER function stands in between, and an argument could
+ * be forged.  Therefore each of them is two functions.  The public one,
+ * f(...), is this C function, which runs with its caller's rights; it notes
+ * who that is and calls the function _f with the same arguments, which does
+ * the work and asks caller() for the note.
+ *
+ * _f is reached in this way only: called by itself it fails, also for those
+ * who were granted EXECUTE on everything in the schema.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_proc.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "bus/bus.h"
+#include "compat.h"
+#include "settings.h"
+
+PG_FUNCTION_INFO_V1(eb_gate);
+PG_FUNCTION_INFO_V1(eb_caller);
+PG_FUNCTION_INFO_V1(eb_arn);
+
+/* Who came through the gate; InvalidOid outside. */
+static Oid	gate_caller = InvalidOid;
+
+/* The function behind the gate: same schema and arguments, "_" before the name. */
+static Oid
+find_inner(Oid outer)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(outer));
+	Form_pg_proc form;
+	char	   *name;
+	Oid			inner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", outer);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	name = psprintf("_%s", NameStr(form->proname));
+	inner = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+							CStringGetDatum(name),
+							PointerGetDatum(&form->proargtypes),
+							ObjectIdGetDatum(form->pronamespace));
+	if (!OidIsValid(inner))
+		elog(ERROR, "function \"%s\" does not exist", name);
+	ReleaseSysCache(tuple);
+	return inner;
+}
+
+/* Every public management function. */
+Datum
+eb_gate(PG_FUNCTION_ARGS)
+{
+	FmgrInfo   *inner = fcinfo->flinfo->fn_extra;
+	Oid			outer_caller = gate_caller;
+	Datum		result;
+
+	LOCAL_FCINFO(call, FUNC_MAX_ARGS);
+
+	if (inner == NULL)
+	{
+		inner = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
+		fmgr_info_cxt(find_inner(fcinfo->flinfo->fn_oid), inner,
+					  fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = inner;
+	}
+	InitFunctionCallInfoData(*call, inner, fcinfo->nargs,
+							 fcinfo->fncollation, NULL, NULL);
+	for (int i = 0; i < fcinfo->nargs; i++)
+		call->args[i] = fcinfo->args[i];
+
+	gate_caller = GetUserId();
+	PG_TRY();
+	{
+		result = FunctionCallInvoke(call);
+	}
+	PG_FINALLY();
+	{
+		gate_caller = outer_caller;
+	}
+	PG_END_TRY();
+
+	fcinfo->isnull = call->isnull;
+	return result;
+}
+
+/* caller(): the role that called the management function now running. */
+Datum
+eb_caller(PG_FUNCTION_ARGS)
+{
+	if (!OidIsValid(gate_caller))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("internal function called directly"),
+				 errhint("Call the function of the same name without the underscore.")));
+	PG_RETURN_DATUM(DirectFunctionCall1(namein,
+										CStringGetDatum(GetUserNameFromId(gate_caller,
+																		  false))));
+}
+
+/* arn(service, resource): an ARN of this region and account. */
+Datum
+eb_arn(PG_FUNCTION_ARGS)
+{
+	char	   *service = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *resource = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	/* Roles are not bound to a region. */
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("arn:aws:%s:%s:%s:%s", service,
+											  strcmp(service, "iam") == 0 ?
+											  "" : eb_guc_region,
+											  eb_guc_account_id, resource)));
+}

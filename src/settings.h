@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *	  The settings (GUC variables) of the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_SETTINGS_H
+#define EB_SETTINGS_H
+
+/* eventbridge.region and eventbridge.account_id: what stands in every ARN. */
+extern char *eb_guc_region;
+extern char *eb_guc_account_id;
+
+/*
+ * Rises whenever one of the two changes, so that whoever caches an ARN can
+ * tell that it is out of date.
+ */
+extern uint64 eb_settings_generation;
+
+extern void eb_define_settings(void);
+
+#endif							/* EB_SETTINGS_H */
