@@ -63,7 +63,7 @@ typedef enum EbResult
 	EB_DELIVERED,
 	EB_FAILED,					/* may go better another time */
 	EB_REFUSED,					/* will not: no right, no such thing */
-	EB_MOVED,					/* not ours: belongs to another lane */
+	EB_MOVED,					/* belongs to another lane by now */
 	EB_GONE						/* the target has been removed */
 } EbResult;
 
@@ -83,6 +83,7 @@ typedef enum EbTargetKind
 typedef struct EbTarget
 {
 	int64		target_id;		/* key */
+	MemoryContext context;		/* lives as long as this */
 	bool		exists;
 	EbTargetKind kind;
 	Oid			lane;
@@ -92,9 +93,12 @@ typedef struct EbTarget
 	Oid			argument_type;
 	FmgrInfo	flinfo;
 	bool		claim_check;	/* notify with an id, not with the content */
+	bool		forbidden;		/* the role may not use the resource */
+	char	   *role;			/* that it runs as */
 	char	   *input;			/* at most one of these three */
 	char	   *input_path;
-	char	   *input_transformer;
+	struct EbTemplate *template;
+	bool		bad_template;
 	char	   *rule_name;
 	char	   *rule_arn;
 	char	   *target_arn;
@@ -109,8 +113,10 @@ typedef struct EbTarget
 	int			to_dlq;
 	int			not_to_dlq;
 	int			looped;			/* not invoked, to end a loop */
-	int64		latency;		/* µs from ingestion to success, summed up */
-	int64		start_latency;	/* µs to the first attempt */
+	/* sums of µs since ingestion */
+	int64		start_latency;	/* until the first attempt began */
+	int64		attempt_latency;	/* until it ended */
+	int64		latency;		/* until success */
 } EbTarget;
 
 typedef struct EbOutcome
@@ -182,8 +188,8 @@ extern void eb_ledger_release(const EbBatch *batch);
 
 /* target.c */
 extern Oid	eb_target_lane(int64 target_id);
-extern EbTarget *eb_target_load(int64 target_id);
-extern void eb_target_invoke(EbTarget *target, const EbLogRow *row,
+extern void eb_target_load(EbTarget *target);
+extern void eb_target_invoke(EbTarget *target, Oid lane, const EbLogRow *row,
 							 EbOutcome *outcome);
 
 /* invoke.c */

@@ -114,7 +114,7 @@ call_function(EbTarget *target, const char *input)
 
 	if (target->flinfo.fn_oid != target->function)
 		fmgr_info_cxt(target->function, &target->flinfo,
-					  GetMemoryChunkContext(target));
+					  target->context);
 	InitFunctionCallInfoData(*fcinfo, &target->flinfo, 1, InvalidOid, NULL,
 							 NULL);
 	fcinfo->args[0].value = input_argument(target->argument_type, input);
