@@ -56,4 +56,9 @@ eb_make_json_lex_context(char *text, int len)
 #endif
 }
 
+/* 17: intervals may be infinite. */
+#if PG_VERSION_NUM < 170000
+#define INTERVAL_NOT_FINITE(i) ((void) (i), false)
+#endif
+
 #endif							/* EB_COMPAT_H */

@@ -180,3 +180,1204 @@ ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate;
 ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate;
 ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate;
 ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate;
+
+/* ---------------------------------------------------------------------
+ * Helpers. Functions whose name begins with an underscore are internal.
+ * --------------------------------------------------------------------- */
+
+CREATE FUNCTION _arn(service text, resource text) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_arn' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _arn(text, text) IS
+'Internal: an ARN of the region and account that the settings name.';
+
+CREATE FUNCTION _caller() RETURNS name
+AS 'MODULE_PATHNAME', 'eb_caller' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION _caller() IS
+'Internal: the role that called the management function now running.';
+
+CREATE FUNCTION _raise(code text, message text, hint text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	state constant text := CASE code
+		WHEN 'ResourceNotFoundException' THEN 'undefined_object'
+		WHEN 'ResourceAlreadyExistsException' THEN 'duplicate_object'
+		WHEN 'AccessDeniedException' THEN 'insufficient_privilege'
+		WHEN 'UnsupportedOperationException' THEN 'feature_not_supported'
+		ELSE 'invalid_parameter_value' END;
+BEGIN
+	IF hint IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message,
+			DETAIL = format('AWS error code: %s.', code);
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message,
+		DETAIL = format('AWS error code: %s.', code), HINT = hint;
+END $$;
+COMMENT ON FUNCTION _raise(text, text, text) IS
+'Internal: raises an error with AWS''s code in its detail.';
+
+/*
+ * Faults of a request are collected first and raised together, in the form of
+ * AWS's request validation. _check appends what is wrong with one member.
+ */
+CREATE FUNCTION _check(faults text[], value text, member text, max_length integer,
+					   pattern text DEFAULT NULL, required boolean DEFAULT false) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	prefix constant text := format('Value ''%s'' at ''%s'' failed to satisfy constraint: ', value, member);
+BEGIN
+	IF value IS NULL THEN
+		IF required THEN
+			faults := faults || format('Value null at ''%s'' failed to satisfy constraint: Member must not be null', member);
+		END IF;
+		RETURN faults;
+	END IF;
+	/* AWS writes a-z0-9-_, which is no bracket expression here. */
+	IF value !~ ('^(?:' || replace(pattern, '9-_', '9_-') || ')$') THEN
+		faults := faults || (prefix || 'Member must satisfy regular expression pattern: ' || pattern);
+	END IF;
+	IF char_length(value) > max_length THEN
+		faults := faults || (prefix || format('Member must have length less than or equal to %s', max_length));
+	ELSIF required AND value = '' THEN
+		faults := faults || (prefix || 'Member must have length greater than or equal to 1');
+	END IF;
+	RETURN faults;
+END $$;
+COMMENT ON FUNCTION _check(text[], text, text, integer, text, boolean) IS
+'Internal: appends the faults of a request''s member.';
+
+CREATE FUNCTION _check_range(faults text[], value bigint, member text, low bigint, high bigint) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN value < low THEN
+			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must have value greater than or equal to %s', value, member, low)
+		WHEN value > high THEN
+			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must have value less than or equal to %s', value, member, high)
+		ELSE faults END
+$$;
+COMMENT ON FUNCTION _check_range(text[], bigint, text, bigint, bigint) IS
+'Internal: appends the fault of a number out of range.';
+
+CREATE FUNCTION _check_enum(faults text[], value text, member text, allowed text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN value <> ALL (allowed) THEN
+			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must satisfy enum value set: [%s]',
+							 value, member, array_to_string(allowed, ', '))
+		ELSE faults END
+$$;
+COMMENT ON FUNCTION _check_enum(text[], text, text, text[]) IS
+'Internal: appends the fault of a value that is none of those allowed.';
+
+CREATE FUNCTION _raise_faults(faults text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF cardinality(faults) > 0 THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('%s validation error%s detected: %s', cardinality(faults),
+				   CASE WHEN cardinality(faults) > 1 THEN 's' END,
+				   array_to_string(faults, '; ')));
+	END IF;
+END $$;
+COMMENT ON FUNCTION _raise_faults(text[]) IS
+'Internal: raises the faults of a request, if there are any.';
+
+CREATE FUNCTION _check_tags(faults text[], tags jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tag jsonb;
+	n bigint;
+BEGIN
+	IF tags IS NULL THEN
+		RETURN faults;
+	END IF;
+	IF jsonb_typeof(tags) <> 'array'
+		OR EXISTS (SELECT FROM jsonb_array_elements(tags) AS t (value)
+				   WHERE jsonb_typeof(t.value) <> 'object'
+				   OR jsonb_typeof(t.value -> 'Key') IS DISTINCT FROM 'string'
+				   OR jsonb_typeof(t.value -> 'Value') IS DISTINCT FROM 'string'
+				   OR t.value - 'Key' - 'Value' <> '{}') THEN
+		PERFORM eventbridge._raise('ValidationException',
+			'tags must be a JSON array of objects with the members Key and Value');
+	END IF;
+	FOR tag, n IN SELECT * FROM jsonb_array_elements(tags) WITH ORDINALITY LOOP
+		faults := eventbridge._check(faults, tag ->> 'Key', format('tags.%s.member.key', n), 128, required => true);
+		faults := eventbridge._check(faults, tag ->> 'Value', format('tags.%s.member.value', n), 256);
+	END LOOP;
+	RETURN faults;
+END $$;
+COMMENT ON FUNCTION _check_tags(text[], jsonb) IS
+'Internal: appends the faults of a list of tags.';
+
+/* Names of buses may be given as ARNs. */
+CREATE FUNCTION _bus_name(name_or_arn text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT regexp_replace(name_or_arn, '^arn:.*?:event-bus/', '')
+$$;
+COMMENT ON FUNCTION _bus_name(text) IS
+'Internal: the name of a bus that is given by name or ARN.';
+
+CREATE FUNCTION _check_bus_name(faults text[], name_or_arn text) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN eventbridge._bus_name(name_or_arn) ~ '^[/\.\-_A-Za-z0-9]+$' THEN
+			eventbridge._check(faults, name_or_arn, 'eventBusName', 1600)
+		ELSE
+			eventbridge._check(faults, name_or_arn, 'eventBusName', 1600,
+				'(arn:aws[\w-]*:events:[a-z]+-[a-z]+-[\w-]+:[0-9]{12}:event-bus\/)?[/\.\-_A-Za-z0-9]+', true)
+		END
+$$;
+COMMENT ON FUNCTION _check_bus_name(text[], text) IS
+'Internal: appends the faults of a name or ARN of a bus. (AWS''s pattern is named, but any region and account pass.)';
+
+CREATE FUNCTION _bus_arn(name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._arn('events', 'event-bus/' || name)
+$$;
+COMMENT ON FUNCTION _bus_arn(text) IS
+'Internal: the ARN of a bus.';
+
+CREATE FUNCTION _rule_arn(bus text, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._arn('events', 'rule/' || CASE WHEN bus <> 'default' THEN bus || '/' ELSE '' END || name)
+$$;
+COMMENT ON FUNCTION _rule_arn(text, text) IS
+'Internal: the ARN of a rule.';
+
+/* Is the first role, or does it inherit, the second? A superuser is every role, also one that is gone. */
+CREATE FUNCTION _acts_as(role name, other name) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_acts_as' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _acts_as(name, name) IS
+'Internal: whether a role has the rights of another.';
+
+CREATE FUNCTION _bus_allows(bus_id bigint, role name, action text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_bus_allows_role' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION _bus_allows(bigint, name, text) IS
+'Internal: whether a role may do something on a bus, as its owner or by a statement of its policy.';
+
+/* The bus, locked so that its rules change one transaction at a time. */
+CREATE FUNCTION _find_bus(name_or_arn text) RETURNS eventbridge.event_bus
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus eventbridge.event_bus;
+BEGIN
+	SELECT * INTO bus FROM eventbridge.event_bus AS b
+	WHERE b.name = eventbridge._bus_name(name_or_arn) FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException',
+			format('Event bus %s does not exist.', eventbridge._bus_name(name_or_arn)));
+	END IF;
+	RETURN bus;
+END $$;
+COMMENT ON FUNCTION _find_bus(text) IS
+'Internal: a bus by name or ARN; an error where there is none.';
+
+/*
+ * A rule, for a change. Its owner may do everything; the owner of the bus may
+ * stop it and take it away, but neither change what it does nor start it.
+ */
+CREATE FUNCTION _find_rule(bus eventbridge.event_bus, rule_name text, by_bus_owner boolean) RETURNS eventbridge.rule
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_rule eventbridge.rule;
+	caller constant name := eventbridge._caller();
+BEGIN
+	SELECT * INTO found_rule FROM eventbridge.rule AS r
+	WHERE r.bus_id = bus.bus_id AND r.name = rule_name FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException',
+			format('Rule %s does not exist on EventBus %s.', rule_name, bus.name));
+	END IF;
+	IF NOT eventbridge._acts_as(caller, found_rule.owner)
+		AND NOT (by_bus_owner AND eventbridge._acts_as(caller, bus.owner)) THEN
+		PERFORM eventbridge._raise('AccessDeniedException',
+			format('must be owner of rule "%s"', rule_name));
+	END IF;
+	RETURN found_rule;
+END $$;
+COMMENT ON FUNCTION _find_rule(eventbridge.event_bus, text, boolean) IS
+'Internal: a rule that the caller may change; an error where there is none.';
+
+CREATE FUNCTION _require_permission(bus eventbridge.event_bus, action text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT eventbridge._bus_allows(bus.bus_id, eventbridge._caller(), action) THEN
+		PERFORM eventbridge._raise('AccessDeniedException',
+			format('permission denied for event bus "%s"', bus.name),
+			format('The owner of the bus can grant it: SELECT eventbridge.put_permission(%L, %L, %L, %L);',
+				   eventbridge._caller() || '-' || split_part(action, ':', 2), action,
+				   eventbridge._caller(), bus.name));
+	END IF;
+END $$;
+COMMENT ON FUNCTION _require_permission(eventbridge.event_bus, text) IS
+'Internal: an error unless the caller may do something on a bus.';
+
+CREATE FUNCTION _require_owner(owner name, what text, resource_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT eventbridge._acts_as(eventbridge._caller(), owner) THEN
+		PERFORM eventbridge._raise('AccessDeniedException',
+			format('must be owner of %s "%s"', what, resource_name));
+	END IF;
+END $$;
+COMMENT ON FUNCTION _require_owner(name, text, text) IS
+'Internal: an error unless the caller is the owner of a resource.';
+
+/* The database role that a role ARN, or the plain name of a role, means. */
+CREATE FUNCTION _role_of_arn(role_arn text) RETURNS name
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT regexp_replace(regexp_replace(role_arn, '^arn:[^:]*:iam::[^:]*:role/', ''), '^.*/', '')::name
+$$;
+COMMENT ON FUNCTION _role_of_arn(text) IS
+'Internal: the database role that a role ARN names.';
+
+/* That role, which exists and which the caller may become. */
+CREATE FUNCTION _require_role(role_arn text) RETURNS name
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	role constant name := eventbridge._role_of_arn(role_arn);
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('role "%s" does not exist', role),
+			format('The ARN %s names the database role "%s".', role_arn, role));
+	END IF;
+	IF NOT pg_has_role(eventbridge._caller(), role, 'MEMBER') THEN
+		PERFORM eventbridge._raise('AccessDeniedException',
+			format('must be member of role "%s"', role),
+			format('GRANT %I TO %I;', role, eventbridge._caller()));
+	END IF;
+	RETURN role;
+END $$;
+COMMENT ON FUNCTION _require_role(text) IS
+'Internal: the role that a role ARN names; an error unless the caller is a member of it.';
+
+/* A page of names; the token of the next page is the last name of this one. */
+CREATE FUNCTION _page(items jsonb[], names text[], max_items integer, key text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object(key, coalesce(to_jsonb(items[:coalesce(max_items, cardinality(items))]), '[]'))
+		|| CASE WHEN cardinality(items) > max_items
+				THEN jsonb_build_object('NextToken', translate(encode(convert_to(names[max_items], 'UTF8'), 'base64'), e'\n', ''))
+				ELSE '{}' END
+$$;
+COMMENT ON FUNCTION _page(jsonb[], text[], integer, text) IS
+'Internal: one page of a list, in AWS''s form.';
+
+CREATE FUNCTION _page_start(next_token text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN coalesce(convert_from(decode(next_token, 'base64'), 'UTF8'), '');
+EXCEPTION WHEN data_exception THEN
+	PERFORM eventbridge._raise('ValidationException', 'Parameter NextToken is not valid.');
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION _page_start(text) IS
+'Internal: the name after which a page begins.';
+
+CREATE FUNCTION _check_page(max_items integer, next_token text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check_range('{}', max_items, 'limit', 1, 100));
+	PERFORM eventbridge._page_start(next_token);
+END $$;
+COMMENT ON FUNCTION _check_page(integer, text) IS
+'Internal: checks the arguments of a list.';
+
+/* ---------------------------------------------------------------------
+ * Views: what one owns or was granted.
+ * --------------------------------------------------------------------- */
+
+CREATE VIEW event_buses WITH (security_barrier) AS
+	SELECT b.name, eventbridge._bus_arn(b.name) AS arn, b.owner, b.description, b.tags,
+		(SELECT jsonb_build_object('Version', '2012-10-17', 'Statement',
+				jsonb_agg(jsonb_build_object(
+					'Sid', p.statement_id,
+					'Effect', 'Allow',
+					'Principal', CASE WHEN p.principal IS NULL THEN to_jsonb('*'::text)
+						ELSE jsonb_build_object('AWS', eventbridge._arn('iam', 'role/' || p.principal)) END,
+					'Action', p.action,
+					'Resource', eventbridge._bus_arn(b.name)) ORDER BY p.statement_id))
+		 FROM eventbridge.event_bus_permission AS p
+		 WHERE p.bus_id = b.bus_id HAVING count(*) > 0) AS policy,
+		b.creation_time, b.last_modified_time
+	FROM eventbridge.event_bus AS b
+	WHERE eventbridge._bus_allows(b.bus_id, current_user, 'events:PutEvents')
+		OR eventbridge._bus_allows(b.bus_id, current_user, 'events:PutRule');
+COMMENT ON VIEW event_buses IS
+'The event buses that the current role owns or may use, with their policies.';
+
+CREATE VIEW rules WITH (security_barrier) AS
+	SELECT r.name, eventbridge._rule_arn(b.name, r.name) AS arn, b.name AS event_bus_name, r.owner, r.state,
+		r.event_pattern, r.event_pattern_text, r.description, r.role_arn, r.tags,
+		r.creation_time, r.last_modified_time
+	FROM eventbridge.rule AS r JOIN eventbridge.event_bus AS b USING (bus_id)
+	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+COMMENT ON VIEW rules IS
+'The rules that the current role owns, and those on the buses that it owns.';
+
+CREATE VIEW targets WITH (security_barrier) AS
+	SELECT b.name AS event_bus_name, r.name AS rule, t.id, t.arn, t.kind, t.resource,
+		coalesce(t.role, r.owner) AS role, t.role_arn, t.input, t.input_path, t.input_transformer,
+		t.dead_letter_arn, t.maximum_retry_attempts, t.maximum_event_age_in_seconds, t.parameters, t.ordered
+	FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) JOIN eventbridge.event_bus AS b USING (bus_id)
+	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+COMMENT ON VIEW targets IS
+'The targets of the rules that the view rules shows.';
+
+CREATE VIEW topics WITH (security_barrier) AS
+	SELECT t.name, eventbridge._arn('sns', t.name) AS arn, t.owner, t.claim_check, t.creation_time
+	FROM eventbridge.topic AS t WHERE eventbridge._acts_as(current_user, t.owner);
+COMMENT ON VIEW topics IS 'The topics (NOTIFY channels) that the current role owns.';
+
+CREATE VIEW log_groups WITH (security_barrier) AS
+	SELECT g.name, eventbridge._arn('logs', 'log-group:' || g.name) AS arn, g.owner, g.retention_in_days, g.creation_time
+	FROM eventbridge.log_group AS g WHERE eventbridge._acts_as(current_user, g.owner);
+COMMENT ON VIEW log_groups IS 'The log groups that the current role owns.';
+
+CREATE VIEW log_events WITH (security_barrier) AS
+	SELECT g.name AS log_group, e.log_event_id, e.ingestion_time, e.message
+	FROM eventbridge.log_event AS e JOIN eventbridge.log_group AS g USING (log_group_id)
+	WHERE eventbridge._acts_as(current_user, g.owner)
+		AND (g.retention_in_days IS NULL OR e.ingestion_time > now() - make_interval(days => g.retention_in_days));
+COMMENT ON VIEW log_events IS
+'What targets have written into the log groups that the current role owns, as far as it is within their retention.';
+
+CREATE VIEW api_destinations WITH (security_barrier) AS
+	SELECT d.name, eventbridge._arn('events', 'api-destination/' || d.name) AS arn, d.owner, d.invocation_endpoint, d.http_method,
+		d.invocation_rate_limit_per_second, d.header_parameters, d.signing_secret, d.description, d.creation_time
+	FROM eventbridge.api_destination AS d WHERE eventbridge._acts_as(current_user, d.owner);
+COMMENT ON VIEW api_destinations IS 'The API destinations (webhooks) that the current role owns.';
+
+CREATE VIEW tasks WITH (security_barrier) AS
+	SELECT t.name, eventbridge._arn('ecs', 'task/' || t.name) AS arn, t.owner, t.creation_time
+	FROM eventbridge.task AS t WHERE eventbridge._acts_as(current_user, t.owner);
+COMMENT ON VIEW tasks IS 'The tasks (commands of the worker) that the current role owns.';
+
+GRANT SELECT ON event_buses, rules, targets, topics, log_groups, log_events, api_destinations, tasks TO PUBLIC;
+
+/* ---------------------------------------------------------------------
+ * Management functions. Each is two: see src/bus/gate.c. The inner one is
+ * SECURITY DEFINER because it writes the tables above, which only the
+ * extension's owner may; what the caller may do is checked in it.
+ * --------------------------------------------------------------------- */
+
+CREATE FUNCTION create_event_bus(name text, description text DEFAULT NULL, tags jsonb DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION create_event_bus(text, text, jsonb) IS
+'Creates an event bus, which belongs to the caller, and returns its ARN (CreateEventBus). Fails if the name is taken.';
+
+CREATE FUNCTION _create_event_bus(p_name text, p_description text, p_tags jsonb) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	faults text[] := '{}';
+BEGIN
+	faults := eventbridge._check(faults, p_name, 'name', 256, '[/\.\-_A-Za-z0-9]+', true);
+	faults := eventbridge._check(faults, p_description, 'description', 512);
+	faults := eventbridge._check_tags(faults, p_tags);
+	PERFORM eventbridge._raise_faults(faults);
+	IF p_name LIKE '%/%' THEN
+		PERFORM eventbridge._raise('ValidationException', 'Event bus name must not contain ''/''');
+	END IF;
+	INSERT INTO eventbridge.event_bus (name, owner, description, tags)
+	VALUES (p_name, eventbridge._caller(), p_description, coalesce(p_tags, '[]'))
+	ON CONFLICT (name) DO NOTHING;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceAlreadyExistsException',
+			format('Event bus %s already exists.', p_name));
+	END IF;
+	RETURN eventbridge._bus_arn(p_name);
+END $$;
+COMMENT ON FUNCTION _create_event_bus(text, text, jsonb) IS 'Internal: see create_event_bus.';
+
+CREATE FUNCTION delete_event_bus(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION delete_event_bus(text) IS
+'Deletes an event bus that has no rules (DeleteEventBus). A bus that does not exist is no error; the default bus cannot be deleted.';
+
+CREATE FUNCTION _delete_event_bus(p_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus_name constant text := eventbridge._bus_name(p_name);
+	bus eventbridge.event_bus;
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', bus_name, 'name', 256, '[/\.\-_A-Za-z0-9]+', true));
+	IF bus_name = 'default' THEN
+		PERFORM eventbridge._raise('ValidationException', 'Cannot delete event bus default.');
+	END IF;
+	SELECT * INTO bus FROM eventbridge.event_bus AS b WHERE b.name = bus_name FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	IF EXISTS (SELECT FROM eventbridge.rule AS r WHERE r.bus_id = bus.bus_id) THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('Event bus %s can''t be deleted since it has rules.', bus.name));
+	END IF;
+	DELETE FROM eventbridge.event_bus AS b WHERE b.bus_id = bus.bus_id;
+END $$;
+COMMENT ON FUNCTION _delete_event_bus(text) IS 'Internal: see delete_event_bus.';
+
+CREATE FUNCTION _describe_bus(bus eventbridge.event_buses) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_strip_nulls(jsonb_build_object(
+		'Name', bus.name, 'Arn', bus.arn, 'Description', bus.description, 'Policy', bus.policy::text,
+		'CreationTime', bus.creation_time, 'LastModifiedTime', bus.last_modified_time))
+$$;
+COMMENT ON FUNCTION _describe_bus(eventbridge.event_buses) IS 'Internal: a bus in AWS''s form.';
+
+CREATE FUNCTION describe_event_bus(name text DEFAULT 'default') RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus eventbridge.event_buses;
+BEGIN
+	SELECT * INTO bus FROM eventbridge.event_buses AS b
+	WHERE b.name = eventbridge._bus_name(describe_event_bus.name);
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException',
+			format('Event bus %s does not exist.', eventbridge._bus_name(name)));
+	END IF;
+	RETURN eventbridge._describe_bus(bus);
+END $$;
+COMMENT ON FUNCTION describe_event_bus(text) IS
+'An event bus in AWS''s form (DescribeEventBus). Fails where there is none that the caller owns or may use.';
+
+CREATE FUNCTION list_event_buses(name_prefix text DEFAULT NULL, max_items integer DEFAULT NULL,
+								 next_token text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM eventbridge._check_page(max_items, next_token);
+	RETURN (
+		SELECT eventbridge._page(coalesce(array_agg(eventbridge._describe_bus(b) ORDER BY b.name), '{}'),
+								 array_agg(b.name ORDER BY b.name), max_items, 'EventBuses')
+		FROM eventbridge.event_buses AS b
+		WHERE starts_with(b.name, coalesce(name_prefix, ''))
+		AND b.name > eventbridge._page_start(next_token) COLLATE "C");
+END $$;
+COMMENT ON FUNCTION list_event_buses(text, integer, text) IS
+'The event buses that the caller owns or may use, in AWS''s form (ListEventBuses; max_items is its Limit, default all).';
+
+CREATE FUNCTION put_permission(statement_id text, action text, principal text,
+							   event_bus_name text DEFAULT 'default') RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION put_permission(text, text, text, text) IS
+'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission). The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
+
+CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	faults text[] := '{}';
+	bus eventbridge.event_bus;
+	role constant name := nullif(eventbridge._role_of_arn(p_principal), '*');
+BEGIN
+	faults := eventbridge._check(faults, p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true);
+	faults := eventbridge._check(faults, p_action, 'action', 64, required => true);
+	faults := eventbridge._check_enum(faults, p_action, 'action', '{events:PutEvents,events:PutRule}');
+	faults := eventbridge._check(faults, p_principal, 'principal', 1600, required => true);
+	PERFORM eventbridge._raise_faults(faults);
+	bus := eventbridge._find_bus(p_event_bus_name);
+	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	IF role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+		PERFORM eventbridge._raise('ValidationException', format('role "%s" does not exist', role));
+	END IF;
+	INSERT INTO eventbridge.event_bus_permission AS p (bus_id, statement_id, action, principal)
+	VALUES (bus.bus_id, p_statement_id, p_action, role)
+	ON CONFLICT (bus_id, statement_id) DO UPDATE SET action = excluded.action, principal = excluded.principal;
+END $$;
+COMMENT ON FUNCTION _put_permission(text, text, text, text) IS 'Internal: see put_permission.';
+
+CREATE FUNCTION remove_permission(statement_id text DEFAULT NULL, remove_all_permissions boolean DEFAULT false,
+								  event_bus_name text DEFAULT 'default') RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION remove_permission(text, boolean, text) IS
+'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission). Fails if there is no such statement.';
+
+CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus eventbridge.event_bus;
+BEGIN
+	IF NOT coalesce(p_all, false) THEN
+		PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true));
+	END IF;
+	bus := eventbridge._find_bus(p_event_bus_name);
+	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	DELETE FROM eventbridge.event_bus_permission AS p
+	WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
+	IF NOT FOUND AND NOT coalesce(p_all, false) THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException', 'Statement with the provided id does not exist.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION _remove_permission(text, boolean, text) IS 'Internal: see remove_permission.';
+
+/* ------------------------------- rules ------------------------------- */
+
+/* One field of a cron expression: a list of *, values, ranges, and steps. */
+CREATE FUNCTION _cron_field_is_valid(field text, low integer, high integer, names text[]) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text;
+	bounds text[];
+	bound text;
+	bound_numbers integer[];
+BEGIN
+	FOREACH part IN ARRAY string_to_array(field, ',') LOOP
+		bounds := regexp_match(part, '^(\*|[0-9A-Z]{1,4})(?:-([0-9A-Z]{1,4}))?(?:/([0-9]{1,4}))?$');
+		IF bounds IS NULL OR (bounds[1] = '*' AND bounds[2] IS NOT NULL) OR bounds[3]::integer = 0 THEN
+			RETURN false;
+		END IF;
+		bound_numbers := '{}';
+		FOREACH bound IN ARRAY array_remove(bounds[:2], NULL) LOOP
+			CONTINUE WHEN bound = '*';
+			IF bound ~ '^[0-9]+$' THEN
+				bound_numbers := bound_numbers || bound::integer;
+			ELSIF bound = ANY (names) THEN
+				bound_numbers := bound_numbers || (low + array_position(names, bound) - 1);
+			ELSE
+				RETURN false;
+			END IF;
+			IF bound_numbers[cardinality(bound_numbers)] NOT BETWEEN low AND high THEN
+				RETURN false;
+			END IF;
+		END LOOP;
+		IF bound_numbers[1] > bound_numbers[2] THEN
+			RETURN false;
+		END IF;
+	END LOOP;
+	RETURN field <> '';
+END $$;
+COMMENT ON FUNCTION _cron_field_is_valid(text, integer, integer, text[]) IS
+'Internal: whether a field of a cron expression is valid.';
+
+CREATE FUNCTION _schedule_is_valid(expression text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	rate constant text[] := regexp_match(expression, '^rate\(([1-9][0-9]*) (minute|hour|day)(s?)\)$');
+	fields constant text[] := regexp_split_to_array(substring(expression, '^cron\((\S+(?:\s+\S+){5})\)$'), '\s+');
+	days constant text[] := '{SUN,MON,TUE,WED,THU,FRI,SAT}';
+BEGIN
+	IF rate IS NOT NULL THEN
+		RETURN (rate[1] = '1') = (rate[3] = '');
+	END IF;
+	/* Exactly one of day of month and day of week is a question mark. */
+	IF fields IS NULL OR (fields[3] = '?') = (fields[5] = '?') THEN
+		RETURN false;
+	END IF;
+	RETURN eventbridge._cron_field_is_valid(fields[1], 0, 59, NULL)
+		AND eventbridge._cron_field_is_valid(fields[2], 0, 23, NULL)
+		AND (fields[3] IN ('?', 'L', 'LW')
+			 OR fields[3] ~ '^([1-9]|[12][0-9]|3[01])W$'
+			 OR eventbridge._cron_field_is_valid(fields[3], 1, 31, NULL))
+		AND eventbridge._cron_field_is_valid(fields[4], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}')
+		AND (fields[5] IN ('?', 'L')
+			 OR fields[5] ~ '^([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])$'
+			 OR eventbridge._cron_field_is_valid(fields[5], 1, 7, days))
+		AND eventbridge._cron_field_is_valid(fields[6], 1970, 9999, NULL);
+END $$;
+COMMENT ON FUNCTION _schedule_is_valid(text) IS
+'Internal: whether a schedule expression, rate(...) or cron(...), is valid.';
+
+CREATE FUNCTION put_rule(name text, event_pattern text DEFAULT NULL, schedule_expression text DEFAULT NULL,
+						 state text DEFAULT 'ENABLED', description text DEFAULT NULL, role_arn text DEFAULT NULL,
+						 event_bus_name text DEFAULT 'default', tags jsonb DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION put_rule(text, text, text, text, text, text, text, jsonb) IS
+'Creates a rule, which belongs to the caller, or replaces one of the same name, and returns its ARN (PutRule). What is left out becomes unset; targets stay, and the tags of a rule that exists. Fails if the pattern is not valid. Schedule expressions are checked and then refused: there are no schedules yet.';
+
+CREATE FUNCTION _put_rule(p_name text, p_event_pattern text, p_schedule_expression text, p_state text,
+						  p_description text, p_role_arn text, p_event_bus_name text, p_tags jsonb) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	faults text[] := '{}';
+	bus eventbridge.event_bus;
+	pattern eventbridge.event_pattern;
+BEGIN
+	faults := eventbridge._check(faults, p_name, 'name', 64, '[\.\-_A-Za-z0-9]+', true);
+	faults := eventbridge._check(faults, p_schedule_expression, 'scheduleExpression', 256);
+	faults := eventbridge._check_enum(faults, p_state, 'state',
+		'{ENABLED,DISABLED,ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS}');
+	faults := eventbridge._check(faults, p_description, 'description', 512);
+	faults := eventbridge._check(faults, p_role_arn, 'roleArn', 1600);
+	faults := eventbridge._check_bus_name(faults, p_event_bus_name);
+	faults := eventbridge._check_tags(faults, p_tags);
+	PERFORM eventbridge._raise_faults(faults);
+
+	IF p_event_pattern IS NULL AND p_schedule_expression IS NULL THEN
+		PERFORM eventbridge._raise('ValidationException',
+			'Parameter(s) EventPattern or ScheduleExpression must be specified.');
+	END IF;
+	bus := eventbridge._find_bus(p_event_bus_name);
+	PERFORM eventbridge._require_permission(bus, 'events:PutRule');
+	IF EXISTS (SELECT FROM eventbridge.rule AS r WHERE r.bus_id = bus.bus_id AND r.name = p_name) THEN
+		PERFORM eventbridge._find_rule(bus, p_name, false);
+	END IF;
+	IF p_schedule_expression IS NOT NULL THEN
+		IF bus.name <> 'default' THEN
+			PERFORM eventbridge._raise('ValidationException',
+				'ScheduleExpression is supported only on the default event bus.');
+		END IF;
+		IF NOT eventbridge._schedule_is_valid(p_schedule_expression) THEN
+			PERFORM eventbridge._raise('ValidationException', 'Parameter ScheduleExpression is not valid.');
+		END IF;
+	END IF;
+	pattern := p_event_pattern::eventbridge.event_pattern;
+	IF p_role_arn IS NOT NULL THEN
+		PERFORM eventbridge._require_role(p_role_arn);
+	END IF;
+	IF p_schedule_expression IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+			MESSAGE = 'schedules are not supported',
+			DETAIL = format('The expression %s is valid, but nothing would run it.', p_schedule_expression),
+			HINT = 'Have a job scheduler call eventbridge.put_event().';
+	END IF;
+
+	/* The lock on the bus keeps away whoever might put the same rule now. */
+	INSERT INTO eventbridge.rule AS r
+		(bus_id, name, owner, state, event_pattern, event_pattern_text, description, role_arn, tags)
+	VALUES (bus.bus_id, p_name, eventbridge._caller(), coalesce(p_state, 'ENABLED'), pattern, p_event_pattern,
+			p_description, p_role_arn, coalesce(p_tags, '[]'))
+	ON CONFLICT (bus_id, name) DO UPDATE SET
+		state = excluded.state, event_pattern = excluded.event_pattern,
+		event_pattern_text = excluded.event_pattern_text, description = excluded.description,
+		role_arn = excluded.role_arn, last_modified_time = now();
+	RETURN eventbridge._rule_arn(bus.name, p_name);
+END $$;
+COMMENT ON FUNCTION _put_rule(text, text, text, text, text, text, text, jsonb) IS 'Internal: see put_rule.';
+
+CREATE FUNCTION _describe_rule(rule eventbridge.rules) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_strip_nulls(jsonb_build_object(
+		'Name', rule.name, 'Arn', rule.arn, 'EventBusName', rule.event_bus_name, 'State', rule.state,
+		'EventPattern', rule.event_pattern_text, 'Description', rule.description, 'RoleArn', rule.role_arn))
+$$;
+COMMENT ON FUNCTION _describe_rule(eventbridge.rules) IS 'Internal: a rule in AWS''s form.';
+
+/* The bus on which rules are looked for, checked to exist for the caller. */
+CREATE FUNCTION _visible_bus(name_or_arn text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus_name constant text := eventbridge._bus_name(name_or_arn);
+BEGIN
+	IF NOT EXISTS (SELECT FROM eventbridge.event_buses AS b WHERE b.name = bus_name)
+		AND NOT EXISTS (SELECT FROM eventbridge.rules AS r WHERE r.event_bus_name = bus_name) THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException',
+			format('Event bus %s does not exist.', bus_name));
+	END IF;
+	RETURN bus_name;
+END $$;
+COMMENT ON FUNCTION _visible_bus(text) IS
+'Internal: the name of a bus; an error where there is none that the caller may see.';
+
+CREATE FUNCTION _visible_rule(rule_name text, bus text) RETURNS eventbridge.rules
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus_name constant text := eventbridge._visible_bus(bus);
+	found_rule eventbridge.rules;
+BEGIN
+	SELECT * INTO found_rule FROM eventbridge.rules AS r
+	WHERE r.event_bus_name = bus_name AND r.name = rule_name;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException',
+			format('Rule %s does not exist on EventBus %s.', rule_name, bus_name));
+	END IF;
+	RETURN found_rule;
+END $$;
+COMMENT ON FUNCTION _visible_rule(text, text) IS
+'Internal: a rule; an error where there is none that the caller may see.';
+
+CREATE FUNCTION describe_rule(name text, event_bus_name text DEFAULT 'default') RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._describe_rule(r)
+		|| jsonb_build_object('CreatedBy', split_part(r.arn, ':', 5))
+	FROM eventbridge._visible_rule(name, event_bus_name) AS r
+$$;
+COMMENT ON FUNCTION describe_rule(text, text) IS
+'A rule in AWS''s form, its pattern as it was written (DescribeRule). Fails where there is none that the caller may see.';
+
+CREATE FUNCTION list_rules(name_prefix text DEFAULT NULL, event_bus_name text DEFAULT 'default',
+						   max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus_name constant text := eventbridge._visible_bus(event_bus_name);
+BEGIN
+	PERFORM eventbridge._check_page(max_items, next_token);
+	RETURN (
+		SELECT eventbridge._page(coalesce(array_agg(eventbridge._describe_rule(r) ORDER BY r.name), '{}'),
+								 array_agg(r.name ORDER BY r.name), max_items, 'Rules')
+		FROM eventbridge.rules AS r
+		WHERE r.event_bus_name = bus_name AND starts_with(r.name, coalesce(name_prefix, ''))
+		AND r.name > eventbridge._page_start(next_token) COLLATE "C");
+END $$;
+COMMENT ON FUNCTION list_rules(text, text, integer, text) IS
+'The rules of a bus that the caller may see, in AWS''s form (ListRules; max_items is its Limit, default all).';
+
+CREATE FUNCTION enable_rule(name text, event_bus_name text DEFAULT 'default') RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION enable_rule(text, text) IS
+'Enables a rule that the caller owns (EnableRule). Fails if there is no such rule.';
+
+CREATE FUNCTION _enable_rule(p_name text, p_event_bus_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_rule constant eventbridge.rule :=
+		eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, false);
+BEGIN
+	UPDATE eventbridge.rule AS r SET state = 'ENABLED', last_modified_time = now()
+	WHERE r.rule_id = found_rule.rule_id AND r.state = 'DISABLED';
+END $$;
+COMMENT ON FUNCTION _enable_rule(text, text) IS 'Internal: see enable_rule.';
+
+CREATE FUNCTION disable_rule(name text, event_bus_name text DEFAULT 'default') RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION disable_rule(text, text) IS
+'Disables a rule that the caller owns, or that is on a bus of the caller''s (DisableRule). Fails if there is no such rule.';
+
+CREATE FUNCTION _disable_rule(p_name text, p_event_bus_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_rule constant eventbridge.rule :=
+		eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, true);
+BEGIN
+	UPDATE eventbridge.rule AS r SET state = 'DISABLED', last_modified_time = now()
+	WHERE r.rule_id = found_rule.rule_id AND r.state <> 'DISABLED';
+END $$;
+COMMENT ON FUNCTION _disable_rule(text, text) IS 'Internal: see disable_rule.';
+
+CREATE FUNCTION delete_rule(name text, event_bus_name text DEFAULT 'default', force boolean DEFAULT false) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION delete_rule(text, text, boolean) IS
+'Deletes a rule without targets that the caller owns, or that is on a bus of the caller''s (DeleteRule; there are no managed rules, so force changes nothing). A rule that does not exist is no error.';
+
+CREATE FUNCTION _delete_rule(p_name text, p_event_bus_name text, p_force boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus eventbridge.event_bus;
+	found_rule eventbridge.rule;
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_name, 'name', 64, '[\.\-_A-Za-z0-9]+', true));
+	bus := eventbridge._find_bus(p_event_bus_name);
+	IF NOT EXISTS (SELECT FROM eventbridge.rule AS r WHERE r.bus_id = bus.bus_id AND r.name = p_name) THEN
+		RETURN;
+	END IF;
+	found_rule := eventbridge._find_rule(bus, p_name, true);
+	IF EXISTS (SELECT FROM eventbridge.target AS t WHERE t.rule_id = found_rule.rule_id) THEN
+		PERFORM eventbridge._raise('ValidationException', 'Rule can''t be deleted since it has targets.');
+	END IF;
+	DELETE FROM eventbridge.rule AS r WHERE r.rule_id = found_rule.rule_id;
+END $$;
+COMMENT ON FUNCTION _delete_rule(text, text, boolean) IS 'Internal: see delete_rule.';
+
+/* ------------------------------ targets ------------------------------ */
+
+/*
+ * Where an ARN leads. Region and account do not count: what was written for
+ * an account of AWS means the thing of the same name here. kind is null for
+ * what has no counterpart, and there is no row for what is no ARN.
+ */
+CREATE FUNCTION _resolve_arn(arn text, OUT service text, OUT kind text, OUT resource text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT a.part[1], k.kind, k.resource
+	FROM regexp_match(arn, '^arn:[^:]+:([^:]+):[^:]*:[^:]*:(.+)$') AS a (part)
+	LEFT JOIN LATERAL (
+		SELECT f.kind, (regexp_match(a.part[2], f.form))[1]
+		FROM (VALUES ('lambda', 'function', '^function:([^:]+)$'),
+			('states', 'procedure', '^stateMachine:([^:]+)$'),
+			('sqs', 'queue', '^([^:/]+)$'),
+			('sns', 'topic', '^([^:]+)$'),
+			('events', 'event_bus', '^event-bus/(.+)$'),
+			('events', 'api_destination', '^api-destination/([^/]+)(?:/.*)?$'),
+			('logs', 'log_group', '^log-group:([^:]+)(?::\*)?$'),
+			('ecs', 'task', '^task/(.+)$')) AS f (service, kind, form)
+		WHERE f.service = a.part[1] AND a.part[2] ~ f.form) AS k (kind, resource) ON true
+	WHERE a.part IS NOT NULL
+$$;
+COMMENT ON FUNCTION _resolve_arn(text) IS
+'Internal: what an ARN leads to in this database.';
+
+/*
+ * The function or procedure that a target means: the one with exactly one
+ * argument, of type jsonb, so that no other of the same name can take its
+ * place. A name without a schema is in schema public. Null where there is none.
+ */
+CREATE FUNCTION _target_routine(kind text, resource text) RETURNS oid
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p.oid
+	FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+	WHERE n.nspname = CASE WHEN strpos(resource, '.') > 0 THEN split_part(resource, '.', 1) ELSE 'public' END
+		AND p.proname = substr(resource, strpos(resource, '.') + 1)
+		AND p.prokind = CASE kind WHEN 'function' THEN 'f' ELSE 'p' END
+		AND p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::regtype
+$$;
+COMMENT ON FUNCTION _target_routine(text, text) IS
+'Internal: the id of the function or procedure that a target names.';
+
+/*
+ * What keeps a role from using a target, as a message, and the statement that
+ * would mend it; no row if nothing does. Asked when a target is put, and may
+ * be asked again when it is invoked.
+ */
+CREATE FUNCTION _target_obstacle(kind text, resource text, role name,
+								 OUT code text, OUT message text, OUT hint text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	routine oid;
+	bus_id bigint;
+	resource_owner name;
+	found_one boolean;
+BEGIN
+	code := 'ResourceNotFoundException';
+	IF kind IN ('function', 'procedure') THEN
+		routine := eventbridge._target_routine(kind, resource);
+		IF routine IS NULL THEN
+			message := format('%s %s(jsonb) does not exist', kind, resource);
+			IF strpos(resource, '.') = 0 THEN
+				hint := format('A name without a schema means schema public: public.%s(jsonb).', resource);
+			END IF;
+			RETURN NEXT;
+			RETURN;
+		END IF;
+		code := 'AccessDeniedException';
+		IF NOT has_schema_privilege(role, (SELECT p.pronamespace FROM pg_proc AS p WHERE p.oid = routine), 'USAGE') THEN
+			message := format('role "%s" may not execute %s %s', role, kind, routine::regprocedure);
+			hint := format('GRANT USAGE ON SCHEMA %s TO %I;',
+						   (SELECT p.pronamespace::regnamespace FROM pg_proc AS p WHERE p.oid = routine), role);
+			RETURN NEXT;
+		ELSIF NOT has_function_privilege(role, routine, 'EXECUTE') THEN
+			message := format('role "%s" may not execute %s %s', role, kind, routine::regprocedure);
+			hint := format('GRANT EXECUTE ON %s %s TO %I;', upper(kind), routine::regprocedure, role);
+			RETURN NEXT;
+		END IF;
+		RETURN;
+	END IF;
+	IF kind = 'event_bus' THEN
+		SELECT b.bus_id INTO bus_id FROM eventbridge.event_bus AS b WHERE b.name = resource;
+		IF bus_id IS NULL THEN
+			message := format('Event bus %s does not exist.', resource);
+			RETURN NEXT;
+		ELSIF NOT eventbridge._bus_allows(bus_id, role, 'events:PutEvents') THEN
+			code := 'AccessDeniedException';
+			message := format('role "%s" may not put events on event bus "%s"', role, resource);
+			hint := format('SELECT eventbridge.put_permission(%L, %L, %L, %L);',
+						   role || '-PutEvents', 'events:PutEvents', role, resource);
+			RETURN NEXT;
+		END IF;
+		RETURN;
+	END IF;
+
+	/* The others belong to a role, and are for those who have its rights. */
+	EXECUTE format('SELECT owner FROM eventbridge.%I WHERE name = $1', kind) INTO resource_owner USING resource;
+	IF resource_owner IS NULL THEN
+		message := format('%s "%s" does not exist', replace(kind, '_', ' '), resource);
+		RETURN NEXT;
+	ELSIF NOT eventbridge._acts_as(role, resource_owner) THEN
+		code := 'AccessDeniedException';
+		message := format('role "%s" may not use %s "%s"', role, replace(kind, '_', ' '), resource);
+		hint := format('GRANT %I TO %I;', resource_owner, role);
+		RETURN NEXT;
+	END IF;
+END $$;
+COMMENT ON FUNCTION _target_obstacle(text, text, name) IS
+'Internal: what keeps a role from using a target, and what would mend it.';
+
+/* The form of one target in PutTargets: types and constraints. */
+CREATE FUNCTION _check_target(faults text[], target jsonb, n bigint) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	member constant text := format('targets.%s.member.', n);
+	allowed constant text[] := '{Id,Arn,RoleArn,Input,InputPath,InputTransformer,KinesisParameters,RunCommandParameters,EcsParameters,BatchParameters,SqsParameters,HttpParameters,RedshiftDataParameters,SageMakerPipelineParameters,DeadLetterConfig,RetryPolicy,AppSyncParameters,Ordered}';
+	key text;
+	value jsonb;
+	wanted text;
+BEGIN
+	IF jsonb_typeof(target) <> 'object' THEN
+		PERFORM eventbridge._raise('ValidationException', format('Targets[%s] must be a JSON object', n - 1));
+	END IF;
+	FOR key, value IN SELECT * FROM jsonb_each(target) LOOP
+		IF key <> ALL (allowed) THEN
+			PERFORM eventbridge._raise('ValidationException',
+				format('unknown parameter "%s" in Targets[%s]', key, n - 1),
+				format('It must be one of: %s.', array_to_string(allowed, ', ')));
+		END IF;
+		wanted := CASE WHEN key IN ('Id', 'Arn', 'RoleArn', 'Input', 'InputPath') THEN 'string'
+					   WHEN key = 'Ordered' THEN 'boolean' ELSE 'object' END;
+		IF jsonb_typeof(value) <> wanted THEN
+			PERFORM eventbridge._raise('ValidationException',
+				format('invalid type for parameter Targets[%s].%s: must be a JSON %s', n - 1, key, wanted));
+		END IF;
+	END LOOP;
+	IF jsonb_typeof(target #> '{DeadLetterConfig,Arn}') <> 'string'
+		OR jsonb_typeof(target #> '{RetryPolicy,MaximumRetryAttempts}') <> 'number'
+		OR jsonb_typeof(target #> '{RetryPolicy,MaximumEventAgeInSeconds}') <> 'number'
+		OR target -> 'RetryPolicy' - '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'::text[] <> '{}'
+		OR target -> 'DeadLetterConfig' - 'Arn' <> '{}' THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('invalid DeadLetterConfig or RetryPolicy in Targets[%s]', n - 1));
+	END IF;
+	faults := eventbridge._check(faults, target ->> 'Id', member || 'id', 64, '[\.\-_A-Za-z0-9]+', true);
+	faults := eventbridge._check(faults, target ->> 'Arn', member || 'arn', 1600, required => true);
+	faults := eventbridge._check(faults, target ->> 'RoleArn', member || 'roleArn', 1600);
+	faults := eventbridge._check(faults, target #>> '{DeadLetterConfig,Arn}', member || 'deadLetterConfig.arn', 1600);
+	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric)::bigint,
+		member || 'retryPolicy.maximumRetryAttempts', 0, 185);
+	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumEventAgeInSeconds}')::numeric)::bigint,
+		member || 'retryPolicy.maximumEventAgeInSeconds', 60, 86400);
+	RETURN faults;
+END $$;
+COMMENT ON FUNCTION _check_target(text[], jsonb, bigint) IS
+'Internal: appends the faults in the form of a target.';
+
+/* What only one kind of target takes, or needs. */
+CREATE FUNCTION _check_target_kind(target jsonb, kind text, resource text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	target_id constant text := target ->> 'Id';
+	block text;
+BEGIN
+	FOR block IN
+		SELECT b.name
+		FROM (VALUES ('KinesisParameters', NULL), ('RunCommandParameters', NULL), ('EcsParameters', 'task'),
+			('BatchParameters', NULL), ('HttpParameters', 'api_destination'), ('RedshiftDataParameters', NULL),
+			('SageMakerPipelineParameters', NULL), ('AppSyncParameters', NULL)) AS b (name, kind)
+		WHERE target ? b.name AND b.kind IS DISTINCT FROM _check_target_kind.kind
+	LOOP
+		PERFORM eventbridge._raise('ValidationException',
+			format('Parameter(s) %s not supported for target: %s', block, target_id));
+	END LOOP;
+	IF kind = 'queue' AND resource LIKE '%.fifo'
+		AND coalesce(target #>> '{SqsParameters,MessageGroupId}', '') = '' THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('Parameter(s) SqsParameters must be specified for target: %s', target_id));
+	END IF;
+	IF kind IN ('function', 'topic', 'queue', 'log_group') THEN
+		IF target ? 'RoleArn' THEN
+			PERFORM eventbridge._raise('ValidationException',
+				format('RoleArn is not supported for target %s.', target ->> 'Arn'));
+		END IF;
+	ELSIF NOT target ? 'RoleArn' THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('RoleArn is required for target %s.', target ->> 'Arn'));
+	END IF;
+END $$;
+COMMENT ON FUNCTION _check_target_kind(jsonb, text, text) IS
+'Internal: an error where a target has what its kind does not take, or lacks what it needs.';
+
+/* The queue that a dead-letter ARN names. */
+CREATE FUNCTION _dead_letter_queue(arn text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_one record;
+BEGIN
+	SELECT * INTO found_one FROM eventbridge._resolve_arn(arn);
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('Parameter %s is not valid. Reason: Provided Arn is not in correct format.', arn));
+	ELSIF found_one.kind IS DISTINCT FROM 'queue' THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('%s is not supported as a dead letter resource', found_one.service));
+	ELSIF found_one.resource LIKE '%.fifo' THEN
+		PERFORM eventbridge._raise('ValidationException',
+			'SQS FIFO is not supported by Dead Letter Queues');
+	END IF;
+	RETURN found_one.resource;
+END $$;
+COMMENT ON FUNCTION _dead_letter_queue(text) IS
+'Internal: the name of the queue that a dead-letter ARN names.';
+
+/* One target whose form has been checked. */
+CREATE FUNCTION _put_target(found_rule eventbridge.rule, target jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	target_arn constant text := target ->> 'Arn';
+	place record;
+	fault record;
+	target_role name;
+	queue text;
+BEGIN
+	SELECT * INTO place FROM eventbridge._resolve_arn(target_arn);
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('Parameter %s is not valid. Reason: Provided Arn is not in correct format.', target_arn));
+	ELSIF place.kind IS NULL THEN
+		PERFORM eventbridge._raise('UnsupportedOperationException',
+			format('targets such as %s are not supported', target_arn),
+			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses, api destinations, logs log groups and ecs tasks.');
+	END IF;
+	FOR fault IN SELECT * FROM eventbridge.check_target_input(target) LOOP
+		IF fault.detail IS NULL THEN
+			PERFORM eventbridge._raise('ValidationException', fault.message);
+		END IF;
+		PERFORM eventbridge._raise('ValidationException', fault.message, fault.detail);
+	END LOOP;
+	PERFORM eventbridge._check_target_kind(target, place.kind, place.resource);
+	IF target ? 'RoleArn' THEN
+		target_role := eventbridge._require_role(target ->> 'RoleArn');
+	END IF;
+	FOR fault IN
+		SELECT * FROM eventbridge._target_obstacle(place.kind, place.resource, coalesce(target_role, found_rule.owner))
+	LOOP
+		PERFORM eventbridge._raise(fault.code, fault.message, fault.hint);
+	END LOOP;
+	IF target #>> '{DeadLetterConfig,Arn}' IS NOT NULL THEN
+		queue := eventbridge._dead_letter_queue(target #>> '{DeadLetterConfig,Arn}');
+		FOR fault IN SELECT * FROM eventbridge._target_obstacle('queue', queue, found_rule.owner) LOOP
+			PERFORM eventbridge._raise(fault.code, fault.message, fault.hint);
+		END LOOP;
+	END IF;
+
+	/* The whole new definition counts; what waits for the target stays its. */
+	INSERT INTO eventbridge.target AS t
+		(rule_id, id, arn, kind, resource, role_arn, role, input, input_path, input_transformer,
+		 dead_letter_arn, dead_letter_queue, maximum_retry_attempts, maximum_event_age_in_seconds,
+		 parameters, ordered)
+	VALUES (found_rule.rule_id, target ->> 'Id', target_arn, place.kind, place.resource, target ->> 'RoleArn', target_role,
+			target ->> 'Input', target ->> 'InputPath', target -> 'InputTransformer',
+			target #>> '{DeadLetterConfig,Arn}', queue,
+			trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric),
+			trunc((target #>> '{RetryPolicy,MaximumEventAgeInSeconds}')::numeric),
+			(SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(target) AS b WHERE b.key LIKE '%Parameters'),
+			coalesce((target ->> 'Ordered')::boolean, false))
+	ON CONFLICT (rule_id, id) DO UPDATE SET
+		arn = excluded.arn, kind = excluded.kind, resource = excluded.resource, role_arn = excluded.role_arn,
+		role = excluded.role, input = excluded.input, input_path = excluded.input_path,
+		input_transformer = excluded.input_transformer, dead_letter_arn = excluded.dead_letter_arn,
+		dead_letter_queue = excluded.dead_letter_queue, maximum_retry_attempts = excluded.maximum_retry_attempts,
+		maximum_event_age_in_seconds = excluded.maximum_event_age_in_seconds,
+		parameters = excluded.parameters, ordered = excluded.ordered;
+END $$;
+COMMENT ON FUNCTION _put_target(eventbridge.rule, jsonb) IS
+'Internal: adds or replaces one target.';
+
+CREATE FUNCTION put_targets(rule text, targets jsonb, event_bus_name text DEFAULT 'default') RETURNS jsonb
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION put_targets(text, jsonb, text) IS
+'Adds targets to a rule that the caller owns, or replaces those of the same ids (PutTargets). Takes AWS''s array of targets; the member Ordered, true where events of one group are to be delivered in order, is ours. Fails, with AWS''s message where it has one, if a target is not valid, leads nowhere, or may not be used by the role it runs as.';
+
+CREATE FUNCTION _put_targets(p_rule text, p_targets jsonb, p_event_bus_name text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	faults text[] := '{}';
+	targets constant jsonb := CASE WHEN jsonb_typeof(p_targets) = 'object' AND p_targets - 'Targets' = '{}'
+								THEN p_targets -> 'Targets' ELSE p_targets END;
+	bus eventbridge.event_bus;
+	found_rule eventbridge.rule;
+	target jsonb;
+	n bigint;
+	twice text;
+BEGIN
+	faults := eventbridge._check(faults, p_rule, 'rule', 64, '[\.\-_A-Za-z0-9]+', true);
+	faults := eventbridge._check_bus_name(faults, p_event_bus_name);
+	IF targets IS NULL OR jsonb_typeof(targets) <> 'array' THEN
+		PERFORM eventbridge._raise('ValidationException', 'targets must be a JSON array of objects');
+	END IF;
+	IF targets = '[]' THEN
+		faults := faults || text 'Value ''[]'' at ''targets'' failed to satisfy constraint: Member must have length greater than or equal to 1';
+	END IF;
+	FOR target, n IN SELECT * FROM jsonb_array_elements(targets) WITH ORDINALITY LOOP
+		faults := eventbridge._check_target(faults, target, n);
+	END LOOP;
+	PERFORM eventbridge._raise_faults(faults);
+
+	SELECT t.value ->> 'Id' INTO twice FROM jsonb_array_elements(targets) WITH ORDINALITY AS t (value, n)
+	GROUP BY 1 HAVING count(*) > 1 ORDER BY min(t.n) LIMIT 1;
+	IF FOUND THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('Parameter targets is not valid. Reason: More than one target with Id ''%s'' is provided.', twice));
+	END IF;
+
+	bus := eventbridge._find_bus(p_event_bus_name);
+	found_rule := eventbridge._find_rule(bus, p_rule, false);
+	PERFORM eventbridge._require_permission(bus, 'events:PutRule');
+	FOR target IN SELECT * FROM jsonb_array_elements(targets) LOOP
+		PERFORM eventbridge._put_target(found_rule, target);
+	END LOOP;
+	RETURN '{"FailedEntryCount": 0, "FailedEntries": []}';
+END $$;
+COMMENT ON FUNCTION _put_targets(text, jsonb, text) IS 'Internal: see put_targets.';
+
+CREATE FUNCTION remove_targets(rule text, ids text[], event_bus_name text DEFAULT 'default',
+							   force boolean DEFAULT false) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION remove_targets(text, text[], text, boolean) IS
+'Takes targets from a rule that the caller owns, or that is on a bus of the caller''s (RemoveTargets). Ids that the rule does not have are reported in FailedEntries.';
+
+CREATE FUNCTION _remove_targets(p_rule text, p_ids text[], p_event_bus_name text, p_force boolean) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	faults text[] := '{}';
+	found_rule eventbridge.rule;
+	removed text[];
+	failed jsonb;
+BEGIN
+	faults := eventbridge._check(faults, p_rule, 'rule', 64, '[\.\-_A-Za-z0-9]+', true);
+	faults := eventbridge._check_bus_name(faults, p_event_bus_name);
+	IF coalesce(cardinality(p_ids), 0) = 0 THEN
+		faults := faults || text 'Value ''[]'' at ''ids'' failed to satisfy constraint: Member must have length greater than or equal to 1';
+	END IF;
+	FOR n IN 1 .. coalesce(cardinality(p_ids), 0) LOOP
+		faults := eventbridge._check(faults, p_ids[n], format('ids.%s.member', n), 64, '[\.\-_A-Za-z0-9]+', true);
+	END LOOP;
+	PERFORM eventbridge._raise_faults(faults);
+	found_rule := eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_rule, true);
+	WITH gone AS (
+		DELETE FROM eventbridge.target AS t
+		WHERE t.rule_id = found_rule.rule_id AND t.id = ANY (p_ids)
+		RETURNING t.id)
+	SELECT array_agg(gone.id) INTO removed FROM gone;
+	SELECT coalesce(jsonb_agg(jsonb_build_object(
+			'TargetId', i.id, 'ErrorCode', 'ResourceNotFoundException',
+			'ErrorMessage', format('Rule ''%s'' does not have a target with the Id ''%s''.', p_rule, i.id)) ORDER BY i.n), '[]')
+		INTO failed
+	FROM unnest(p_ids) WITH ORDINALITY AS i (id, n) WHERE i.id <> ALL (coalesce(removed, '{}'));
+	RETURN jsonb_build_object('FailedEntryCount', jsonb_array_length(failed), 'FailedEntries', failed);
+END $$;
+COMMENT ON FUNCTION _remove_targets(text, text[], text, boolean) IS 'Internal: see remove_targets.';
+
+CREATE FUNCTION _describe_target(target eventbridge.targets) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_strip_nulls(jsonb_build_object(
+			'Id', target.id, 'Arn', target.arn, 'RoleArn', target.role_arn, 'Input', target.input,
+			'InputPath', target.input_path,
+			'DeadLetterConfig', CASE WHEN target.dead_letter_arn IS NOT NULL
+				THEN jsonb_build_object('Arn', target.dead_letter_arn) END,
+			'RetryPolicy', CASE WHEN num_nonnulls(target.maximum_retry_attempts, target.maximum_event_age_in_seconds) > 0
+				THEN jsonb_build_object('MaximumRetryAttempts', target.maximum_retry_attempts,
+					'MaximumEventAgeInSeconds', target.maximum_event_age_in_seconds) END,
+			'Ordered', nullif(target.ordered, false)))
+		|| CASE WHEN target.input_transformer IS NULL THEN '{}'
+			ELSE jsonb_build_object('InputTransformer', target.input_transformer) END
+		|| target.parameters
+$$;
+COMMENT ON FUNCTION _describe_target(eventbridge.targets) IS 'Internal: a target in AWS''s form.';
+
+CREATE FUNCTION list_targets_by_rule(rule text, event_bus_name text DEFAULT 'default',
+									 max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_rule constant eventbridge.rules := eventbridge._visible_rule(rule, event_bus_name);
+BEGIN
+	PERFORM eventbridge._check_page(max_items, next_token);
+	RETURN (
+		SELECT eventbridge._page(coalesce(array_agg(eventbridge._describe_target(t) ORDER BY t.id), '{}'),
+								 array_agg(t.id ORDER BY t.id), max_items, 'Targets')
+		FROM eventbridge.targets AS t
+		WHERE t.event_bus_name = found_rule.event_bus_name AND t.rule = found_rule.name
+		AND t.id > eventbridge._page_start(next_token) COLLATE "C");
+END $$;
+COMMENT ON FUNCTION list_targets_by_rule(text, text, integer, text) IS
+'The targets of a rule that the caller may see, in AWS''s form (ListTargetsByRule; max_items is its Limit, default all).';
+
+CREATE FUNCTION list_rule_names_by_target(target_arn text, event_bus_name text DEFAULT 'default',
+										  max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	bus_name constant text := eventbridge._visible_bus(event_bus_name);
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', target_arn, 'targetArn', 1600, required => true));
+	PERFORM eventbridge._check_page(max_items, next_token);
+	RETURN (
+		SELECT eventbridge._page(coalesce(array_agg(to_jsonb(n.rule) ORDER BY n.rule), '{}'),
+								 array_agg(n.rule ORDER BY n.rule), max_items, 'RuleNames')
+		FROM (SELECT DISTINCT t.rule FROM eventbridge.targets AS t
+			  WHERE t.event_bus_name = bus_name AND t.arn = target_arn
+			  AND t.rule > eventbridge._page_start(next_token) COLLATE "C") AS n);
+END $$;
+COMMENT ON FUNCTION list_rule_names_by_target(text, text, integer, text) IS
+'The names of the rules of a bus that have a target of this ARN, as far as the caller may see them (ListRuleNamesByTarget; max_items is its Limit, default all).';

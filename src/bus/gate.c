@@ -23,6 +23,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -34,6 +35,8 @@
 PG_FUNCTION_INFO_V1(eb_gate);
 PG_FUNCTION_INFO_V1(eb_caller);
 PG_FUNCTION_INFO_V1(eb_arn);
+PG_FUNCTION_INFO_V1(eb_acts_as);
+PG_FUNCTION_INFO_V1(eb_bus_allows_role);
 
 /* Who came through the gate; InvalidOid outside. */
 static Oid	gate_caller = InvalidOid;
@@ -124,4 +127,35 @@ eb_arn(PG_FUNCTION_ARGS)
 											  strcmp(service, "iam") == 0 ?
 											  "" : eb_guc_region,
 											  eb_guc_account_id, resource)));
+}
+
+/*
+ * acts_as(role, other): has the role the rights of the other?  A superuser
+ * has those of every role, also of one that is gone.
+ */
+Datum
+eb_acts_as(PG_FUNCTION_ARGS)
+{
+	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+	Oid			other = get_role_oid(NameStr(*PG_GETARG_NAME(1)), true);
+
+	if (!OidIsValid(role))
+		PG_RETURN_BOOL(false);
+	if (superuser_arg(role))
+		PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(OidIsValid(other) && has_privs_of_role(role, other));
+}
+
+/* bus_allows(bus_id, role, action): see eb_bus_allows(). */
+Datum
+eb_bus_allows_role(PG_FUNCTION_ARGS)
+{
+	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(1)), true);
+	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	if (!OidIsValid(role))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(eb_bus_allows(PG_GETARG_INT64(0), role,
+								 strcmp(action, "events:PutEvents") == 0 ?
+								 EB_BUS_PUT_EVENTS : EB_BUS_PUT_RULE));
 }

@@ -34,6 +34,7 @@
 #define EB_MAX_CONJUNCTIONS		1000	/* AWS's: combinations of $or alternatives */
 #define EB_MAX_DEPTH			500 /* levels of nesting, and segments of a path */
 #define EB_MAX_WILDCARD_STATES	10	/* AWS's complexity measure of wildcards */
+#define EB_MAX_SPELLINGS		10000	/* see match_dotted.c */
 
 typedef struct EbPattern
 {
@@ -54,6 +55,8 @@ typedef struct EbProgram
 
 /* Every field at or below the node accepts that its path has no value. */
 #define EB_NODE_ABSENT_OK		0x0001
+/* The same for the fields below it alone. */
+#define EB_NODE_BELOW_ABSENT_OK	0x0002
 
 typedef struct EbChild
 {

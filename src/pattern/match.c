@@ -1,0 +1,421 @@
+/*-------------------------------------------------------------------------
+ *
+ * match.c
+ *	  Does an event match a pattern?  The one place where that is decided.
+ *
+ * A conjunction's tree is laid over the event.  An object hands each of its
+ * values to the child of its name; all children must be satisfied.  An array
+ * stands for its elements: one of them must satisfy everything that is asked
+ * below, which is AWS's array consistency, and needs no search, because what
+ * is asked below one node never concerns two arrays that do not lie within
+ * one another.  A scalar is tried on the field that ends at the node.  So
+ * each part of the event is looked at once for each node that stands for it,
+ * and the time is linear in the event.
+ *
+ * Only the names that the pattern knows are looked up; the rest of the event
+ * is stepped over, never unpacked.  Of an object's values, those of fields
+ * without further levels are tried first: they are cheapest, and most events
+ * fail there.
+ *
+ * A pattern with $or has several conjunctions.  On the way from the root down
+ * to the first array a node stands for exactly one value of the event, so its
+ * outcome is kept for the conjunctions that share it.
+ *
+ * Keys that spell a path with dots are recognized by length and handed to
+ * match_dotted.c, where one path can lead to several values.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "json/container.h"
+#include "pattern/match.h"
+
+/* Children of a node that are kept on the stack while an object is read. */
+#define STACK_CHILDREN 16
+/* Nodes of a program whose outcomes are kept on the stack. */
+#define STACK_NODES 256
+
+typedef struct Matcher
+{
+	const EbProgram *program;
+
+	/*
+	 * Outcomes of nodes, plus one; 0: not known.  NULL below arrays, and if
+	 * there is one conjunction only.
+	 */
+	uint8	   *outcomes;
+} Matcher;
+
+static EbOutcome match_value(Matcher *matcher, const EbNode *node,
+							 const JsonbValue *value);
+
+/* The child of a name, or NULL. */
+static const EbChild *
+find_child(const EbProgram *program, const EbNode *node, const char *key, int len)
+{
+	int			low = 0;
+	int			high = node->nchildren;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		const EbChild *child = &node->children[middle];
+		int			order = len - (int) child->key_len;
+
+		if (order == 0)
+			order = memcmp(key, eb_program_at(program, child->key), len);
+		if (order == 0)
+			return child;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/*
+ * The node to which a path below a node leads, segments joined with dots;
+ * NULL if the pattern does not know it.
+ */
+static const EbNode *
+follow_path(const EbProgram *program, const EbNode *node, const char *path, int len)
+{
+	const char *end = path + len;
+
+	for (;;)
+	{
+		const char *dot = memchr(path, '.', end - path);
+		const EbChild *child = find_child(program, node, path,
+										  (dot != NULL ? dot : end) - path);
+
+		if (child == NULL)
+			return NULL;
+		node = eb_program_node(program, child->node);
+		if (dot == NULL)
+			return node;
+		path = dot + 1;
+	}
+}
+
+/* Is it a name with dots that leads to a path below the node? */
+static inline bool
+is_dotted_name(const EbProgram *program, const EbNode *node, const char *key, int len)
+{
+	return (node->dotted_lengths & EB_LENGTH_BIT(len)) != 0 &&
+		memchr(key, '.', len) != NULL &&
+		follow_path(program, node, key, len) != NULL;
+}
+
+/* A scalar is the value of the field that ends here; the fields below have none. */
+static inline EbOutcome
+match_scalar(Matcher *matcher, const EbNode *node, const JsonbValue *scalar)
+{
+	if ((node->flags & EB_NODE_BELOW_ABSENT_OK) == 0)
+		return EB_OUTCOME_FAIL;
+	if (node->values == 0)
+		return EB_OUTCOME_ABSENT;
+	return eb_values_match(matcher->program,
+						   eb_program_at(matcher->program, node->values),
+						   scalar) ? EB_OUTCOME_POSITIVE : EB_OUTCOME_FAIL;
+}
+
+/* Takes up an element's outcome; true if the array's is settled by it. */
+static inline bool
+join_element(EbOutcome *array, EbOutcome element)
+{
+	if (element == EB_OUTCOME_FAIL)
+		*array = EB_OUTCOME_FAIL;
+	else if (element == EB_OUTCOME_POSITIVE)
+		*array = EB_OUTCOME_POSITIVE;
+	return element == EB_OUTCOME_POSITIVE;
+}
+
+static EbOutcome
+match_array(Matcher *matcher, const EbNode *node, const JsonbValue *value)
+{
+	Matcher		inner = {.program = matcher->program};
+	EbOutcome	outcome = EB_OUTCOME_ABSENT;
+
+	if (value->type == jbvArray)
+	{
+		for (int i = 0; i < value->val.array.nElems; i++)
+			if (join_element(&outcome, match_value(&inner, node, &value->val.array.elems[i])))
+				break;
+	}
+	else
+	{
+		const JsonbContainer *array = value->val.binary.data;
+		const char *base = eb_container_base(array);
+		uint32		count = JsonContainerSize(array);
+		uint32		offset = 0;
+
+		for (int i = 0; i < count; i++)
+		{
+			uint32		start = offset;
+			uint32		len = eb_container_step(array, i, &offset);
+			JsonbValue	element;
+
+			CHECK_FOR_INTERRUPTS();
+			eb_container_fill(array, i, base, start, len, &element);
+			if (join_element(&outcome, match_value(&inner, node, &element)))
+				break;
+		}
+	}
+	if (outcome == EB_OUTCOME_ABSENT && (node->flags & EB_NODE_ABSENT_OK) == 0)
+		return EB_OUTCOME_FAIL;
+	return outcome;
+}
+
+/*
+ * Finds the entries of an object that the node's children want.  found[i]
+ * becomes the index of the entry for child i, or -1.  Returns false if that
+ * cannot end well because the value of a field that must have one is missing;
+ * *dotted tells that the object has a name with dots that counts.
+ *
+ * Both the children and the entries are sorted by length and then by bytes,
+ * so one pass over both suffices.
+ */
+static bool
+find_entries(const EbProgram *program, const EbNode *node,
+			 const JsonbContainer *object, int *found, bool *dotted)
+{
+	const char *base = eb_container_base(object);
+	int			nkeys = JsonContainerSize(object);
+	uint32		offset = 0;
+	int			next = 0;
+
+	*dotted = false;
+	for (int i = 0; i < nkeys; i++)
+	{
+		uint32		start = offset;
+		uint32		len = eb_container_step(object, i, &offset);
+
+		while (next < node->nchildren)
+		{
+			const EbChild *child = &node->children[next];
+			int			order = (int) child->key_len - (int) len;
+
+			if (order == 0)
+				order = memcmp(eb_program_at(program, child->key), base + start, len);
+			if (order > 0)
+				break;
+			if (order == 0)
+			{
+				found[next++] = i;
+				goto taken;
+			}
+			found[next++] = -1;
+
+			/* a path of one segment has no other spelling */
+			{
+				const EbNode *missing = eb_program_node(program, child->node);
+
+				if (missing->nchildren == 0 && (missing->flags & EB_NODE_ABSENT_OK) == 0)
+					return false;
+			}
+		}
+		if (is_dotted_name(program, node, base + start, len))
+		{
+			*dotted = true;
+			return true;
+		}
+		if (next == node->nchildren && node->dotted_lengths == 0)
+			break;
+taken:
+		;
+	}
+	while (next < node->nchildren)
+		found[next++] = -1;
+	return true;
+}
+
+static bool
+find_pairs(const EbProgram *program, const EbNode *node,
+		   const JsonbValue *object, int *found, bool *dotted)
+{
+	*dotted = false;
+	for (int i = 0; i < node->nchildren; i++)
+		found[i] = -1;
+	for (int i = 0; i < object->val.object.nPairs; i++)
+	{
+		const JsonbValue *key = &object->val.object.pairs[i].key;
+		const EbChild *child = find_child(program, node, key->val.string.val,
+										  key->val.string.len);
+
+		if (child != NULL)
+			found[child - node->children] = i;
+		else if (is_dotted_name(program, node, key->val.string.val, key->val.string.len))
+		{
+			*dotted = true;
+			return true;
+		}
+	}
+	return true;
+}
+
+/*
+ * The children of a node against the entries found for them; those without
+ * further levels first.
+ */
+static EbOutcome
+match_children(Matcher *matcher, const EbNode *node, const JsonbValue *object,
+			   const int *found)
+{
+	const EbProgram *program = matcher->program;
+	EbOutcome	outcome = EB_OUTCOME_ABSENT;
+
+	for (int round = 0; round < 2; round++)
+	{
+		bool		deeper = false;
+
+		for (int i = 0; i < node->nchildren; i++)
+		{
+			const EbNode *child = eb_program_node(program, node->children[i].node);
+			EbOutcome	below;
+
+			if ((child->nchildren > 0) != (round == 1))
+			{
+				deeper = true;
+				continue;
+			}
+			if (found[i] < 0)
+			{
+				if ((child->flags & EB_NODE_ABSENT_OK) == 0)
+					return EB_OUTCOME_FAIL;
+				continue;
+			}
+			if (object->type == jbvObject)
+				below = match_value(matcher, child, &object->val.object.pairs[found[i]].value);
+			else
+			{
+				const JsonbContainer *container = object->val.binary.data;
+				JsonbValue	value;
+
+				eb_container_get(container, JsonContainerSize(container) + found[i],
+								 eb_container_base(container), &value);
+				below = match_value(matcher, child, &value);
+			}
+			if (below == EB_OUTCOME_FAIL)
+				return EB_OUTCOME_FAIL;
+			if (below == EB_OUTCOME_POSITIVE)
+				outcome = EB_OUTCOME_POSITIVE;
+		}
+		if (!deeper)
+			break;
+	}
+	return outcome;
+}
+
+static EbOutcome
+match_object(Matcher *matcher, const EbNode *node, const JsonbValue *object)
+{
+	const EbProgram *program = matcher->program;
+	int			stack[STACK_CHILDREN];
+	int		   *found = stack;
+	bool		dotted;
+	EbOutcome	outcome;
+
+	/* the field that ends here has no value */
+	if (node->values != 0)
+	{
+		const EbValues *values = eb_program_at(program, node->values);
+
+		if ((values->flags & EB_VALUES_ABSENT) == 0)
+			return EB_OUTCOME_FAIL;
+	}
+
+	if (node->nchildren > STACK_CHILDREN)
+		found = palloc(node->nchildren * sizeof(int));
+	if (!(object->type == jbvObject ?
+		  find_pairs(program, node, object, found, &dotted) :
+		  find_entries(program, node, object->val.binary.data, found, &dotted)))
+		outcome = EB_OUTCOME_FAIL;
+	else if (dotted)
+		outcome = eb_match_dotted(program, node, object);
+	else
+		outcome = match_children(matcher, node, object, found);
+	if (found != stack)
+		pfree(found);
+	return outcome;
+}
+
+static EbOutcome
+match_value(Matcher *matcher, const EbNode *node, const JsonbValue *value)
+{
+	EbOutcome	outcome;
+
+	if (value->type != jbvBinary && value->type != jbvObject && value->type != jbvArray)
+		return match_scalar(matcher, node, value);
+
+	check_stack_depth();
+
+	if (matcher->outcomes != NULL && matcher->outcomes[node->id] != 0)
+		return matcher->outcomes[node->id] - 1;
+	outcome = eb_value_is_object(value) ?
+		match_object(matcher, node, value) : match_array(matcher, node, value);
+	if (matcher->outcomes != NULL)
+		matcher->outcomes[node->id] = outcome + 1;
+	return outcome;
+}
+
+EbOutcome
+eb_match_node(const EbProgram *program, const EbNode *node, const JsonbValue *value)
+{
+	Matcher		matcher = {.program = program};
+
+	return match_value(&matcher, node, value);
+}
+
+bool
+eb_pattern_matches_value(const EbPattern *pattern, const JsonbValue *event)
+{
+	const EbProgram *program = eb_pattern_program(pattern);
+	Matcher		matcher = {.program = program};
+	uint8		stack[STACK_NODES];
+	bool		matches = false;
+
+	if (!eb_value_is_object(event))
+		return false;
+	if (program->nconjunctions == 1)
+		return match_object(&matcher, eb_program_node(program, program->roots[0]),
+							event) != EB_OUTCOME_FAIL;
+
+	matcher.outcomes = program->nnodes <= STACK_NODES ? stack : palloc(program->nnodes);
+	memset(matcher.outcomes, 0, program->nnodes);
+	for (int i = 0; i < program->nconjunctions && !matches; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		matches = match_value(&matcher, eb_program_node(program, program->roots[i]),
+							  event) != EB_OUTCOME_FAIL;
+	}
+	if (matcher.outcomes != stack)
+		pfree(matcher.outcomes);
+	return matches;
+}
+
+bool
+eb_pattern_matches(const EbPattern *pattern, JsonbContainer *event)
+{
+	JsonbValue	value;
+
+	value.type = jbvBinary;
+	value.val.binary.data = event;
+	value.val.binary.len = 0;
+	return eb_pattern_matches_value(pattern, &value);
+}
+
+bool
+eb_pattern_names_path(const EbPattern *pattern, const char *path, int path_len)
+{
+	const EbProgram *program = eb_pattern_program(pattern);
+
+	for (int i = 0; i < program->nconjunctions; i++)
+		if (follow_path(program, eb_program_node(program, program->roots[i]),
+						path, path_len) != NULL)
+			return true;
+	return false;
+}

@@ -1,0 +1,169 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture.h
+ *	  Change capture: what a stream trigger knows about itself and its table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_CAPTURE_H
+#define EB_CAPTURE_H
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+
+#include "pattern/pattern.h"
+#include "stream/attribute_value.h"
+
+/* A notification's payload must be shorter than this many bytes. */
+#define EB_NOTIFY_LIMIT			Min(8000, BLCKSZ - NAMEDATALEN - 128)
+
+/* Digits of a sequence number: a capture number, with zeros before it. */
+#define EB_SEQUENCE_NUMBER_LEN	21
+
+typedef enum EbEventName
+{
+	EB_EVENT_INSERT,
+	EB_EVENT_MODIFY,
+	EB_EVENT_REMOVE
+} EbEventName;
+
+#define EB_NEVENTS				3
+
+/* What a view type shows: bits, so that a column list can be asked about. */
+typedef enum EbViewType
+{
+	EB_VIEW_KEYS_ONLY = 0,
+	EB_VIEW_NEW_IMAGE = 1,
+	EB_VIEW_OLD_IMAGE = 2,
+	EB_VIEW_NEW_AND_OLD_IMAGES = 3
+} EbViewType;
+
+/* The arguments of a stream trigger. */
+typedef struct EbStreamArguments
+{
+	EbViewType	view_type;
+	int			nfilters;		/* no filter: everything is wanted */
+	EbPattern **filters;		/* any of them suffices */
+	char	   *channel;
+	bool		claim_check;	/* send claim checks only */
+	char	   *input_path;		/* or NULL */
+	char	   *input_paths_map;	/* or NULL */
+	char	   *input_template; /* or NULL */
+} EbStreamArguments;
+
+/* A column of the table. */
+typedef struct EbColumn
+{
+	AttrNumber	attnum;
+	int16		attlen;
+	bool		attbyval;
+	bool		image_decides;	/* see eb_value_type_image_decides */
+	char	   *name;
+	int			name_len;
+	int64		name_size;		/* its share of SizeBytes */
+	char	   *json_name;		/* the name as JSON string, and a colon */
+	int			json_name_len;
+	EbValueType *type;
+} EbColumn;
+
+/* A column's attribute value in one row; good while row is the current one. */
+typedef struct EbCell
+{
+	uint64		row;
+	int64		size;
+	JsonbPair	value;
+} EbCell;
+
+/* A version of the row: the tuple and what has been converted of it. */
+typedef struct EbImage
+{
+	TupleTableSlot *slot;
+	EbCell	   *cells;			/* one for each column */
+} EbImage;
+
+/* What is known of a filter for one kind of event before a row is seen. */
+typedef enum EbVerdict
+{
+	EB_VERDICT_LOOK,			/* depends on the row */
+	EB_VERDICT_NEVER,
+	EB_VERDICT_ALWAYS
+} EbVerdict;
+
+/*
+ * The record as the filters see it: a tree with only those members that some
+ * filter names.  Columns are cells of the images, so that the tree is built
+ * once and a row only fills cells.
+ */
+typedef struct EbSkeleton
+{
+	JsonbValue	root;
+	int			ncells;
+	struct
+	{
+		bool		old_image;
+		int			column;
+	}		   *cells;			/* to be filled */
+	bool		needs_event_id;
+	bool		needs_sequence_number;
+	JsonbValue *time;			/* to be filled, or NULL */
+	JsonbValue *size;			/* to be filled, or NULL */
+} EbSkeleton;
+
+/* What is known of one trigger on one table. */
+typedef struct EbCapture
+{
+	MemoryContext context;		/* everything lives here */
+
+	/* what else the contents depend on */
+	Oid			root_relation;	/* the table that the stream is named after */
+	uint64		settings_generation;
+
+	EbStreamArguments *arguments;
+	Oid			sequence;		/* source of capture numbers */
+	FmgrInfo   *transform;		/* of input_path or input_template, or NULL */
+
+	int			ncolumns;
+	EbColumn   *columns;
+	int			nkeys;
+	int		   *keys;			/* indexes of columns, in the key's order */
+
+	/* parts of the record's text that no row changes */
+	char	   *head[EB_NEVENTS];	/* from behind eventID to the time */
+	char	   *tail;			/* from StreamViewType on */
+	char	   *arn;			/* as JSON string */
+
+	EbVerdict  *verdicts[EB_NEVENTS];	/* of each filter */
+	EbVerdict	verdict[EB_NEVENTS];	/* of all filters together */
+	EbSkeleton	skeletons[EB_NEVENTS];
+
+	/* the row at hand */
+	uint64		row;
+	EbImage		new_image;
+	EbImage		old_image;
+
+	/* the record at hand */
+	bool		has_event_id;
+	bool		has_sequence_number;
+	char		event_id[33];
+	char		sequence_number[EB_SEQUENCE_NUMBER_LEN + 1];
+} EbCapture;
+
+/* arguments.c */
+extern EbStreamArguments *eb_stream_arguments_parse(int nargs, char **args);
+extern FmgrInfo *eb_stream_transform_lookup(const EbStreamArguments *arguments,
+											Oid schema);
+extern const char *eb_view_type_name(EbViewType view_type);
+
+/* capture.c */
+extern EbCapture *eb_capture_get(TriggerData *trigdata, Oid function);
+
+/* record.c */
+extern const char *eb_event_name(EbEventName event);
+extern bool eb_capture_key_changed(EbCapture *capture);
+extern void eb_capture_change(EbCapture *capture, EbEventName event);
+
+#endif							/* EB_CAPTURE_H */

@@ -1,0 +1,298 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.c
+ *	  HTTP requests, many in flight.
+ *
+ * libcurl's multi interface does the work, driven by our loop: curl says
+ * which descriptors and which time-out it waits for, the loop tells it when
+ * one of them is ready.  Connections are kept and used again.
+ *
+ * Redirects are not followed: a POST would become a GET, and a webhook that
+ * has moved is for people to look at.  Only http and https URLs are taken.
+ *
+ * The URL of a webhook is a secret, so nothing that may repeat it is handed
+ * out: not curl's message if the path stands in it, and of the response's
+ * body only one word, such as Slack's "invalid_payload", that is not a part
+ * of the URL (many servers' error pages tell the path).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include "http.h"
+#include "log.h"
+#include "loop.h"
+#include "pqexpbuffer.h"
+#include "retry.h"
+#include "worker.h"
+
+#define CONNECT_TIMEOUT_MS 10000
+#define MAX_WORD 64				/* of a response's body */
+
+typedef struct Request
+{
+	CURL	   *easy;
+	char	   *url;
+	char	   *body;
+	char		error[CURL_ERROR_SIZE];
+	char		answer[MAX_WORD + 1];	/* the body's beginning */
+	size_t		answer_len;		/* of the whole body */
+	int64		retry_after_ms;
+	EbHttpDone	done;
+	void	   *arg;
+} Request;
+
+static CURLM *multi = NULL;
+static EbTimer multi_timer;
+static struct curl_slist *headers = NULL;
+
+/* Calls back for the requests that have ended. */
+static void
+finish_requests(void)
+{
+	CURLMsg    *msg;
+	int			left;
+
+	while ((msg = curl_multi_info_read(multi, &left)) != NULL)
+	{
+		CURLcode	code = msg->data.result;
+		CURL	   *easy = msg->easy_handle;
+		Request    *request;
+		EbHttpResult result = {0};
+		PQExpBufferData text;
+		char	   *path = NULL;
+		CURLU	   *parts = curl_url();
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &request);
+		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result.status);
+		curl_url_set(parts, CURLUPART_URL, request->url, 0);
+		curl_url_get(parts, CURLUPART_PATH, &path, 0);
+		result.answered = (code == CURLE_OK && result.status != 0);
+		result.retry_after_ms = request->retry_after_ms;
+
+		initPQExpBuffer(&text);
+		if (result.answered)
+		{
+			size_t		len = strspn(request->answer,
+									 "abcdefghijklmnopqrstuvwxyz"
+									 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+									 "0123456789_-. ");
+
+			appendPQExpBuffer(&text, "HTTP status %ld", result.status);
+			if (len > 0 && len == request->answer_len &&
+				strstr(request->url, request->answer) == NULL)
+				appendPQExpBuffer(&text, " (%s)", request->answer);
+		}
+		else
+		{
+			bool		usable = request->error[0] != '\0' && path &&
+				(path[1] == '\0' || strstr(request->error, path + 1) == NULL);
+
+			appendPQExpBufferStr(&text, usable ? request->error :
+								 curl_easy_strerror(code));
+		}
+		result.text = text.data;
+
+		curl_multi_remove_handle(multi, easy);
+		curl_easy_cleanup(easy);
+		request->done(request->arg, &result);
+
+		termPQExpBuffer(&text);
+		curl_free(path);
+		curl_url_cleanup(parts);
+		free(request->url);
+		free(request->body);
+		free(request);
+	}
+}
+
+/* A descriptor of curl's is ready. */
+static void
+socket_ready(int fd, short revents, void *arg)
+{
+	int			mask = 0;
+	int			running;
+
+	if (revents & (POLLIN | POLLHUP))
+		mask |= CURL_CSELECT_IN;
+	if (revents & POLLOUT)
+		mask |= CURL_CSELECT_OUT;
+	if (revents & (POLLERR | POLLNVAL))
+		mask |= CURL_CSELECT_ERR;
+	curl_multi_socket_action(multi, fd, mask, &running);
+	finish_requests();
+}
+
+/* The time-out that curl asked for is over. */
+static void
+timer_fired(void *arg)
+{
+	int			running;
+
+	curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	finish_requests();
+}
+
+/* curl says what to wait for on a descriptor. */
+static int
+watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	switch (what)
+	{
+		case CURL_POLL_IN:
+			eb_loop_watch(fd, POLLIN, socket_ready, NULL);
+			break;
+		case CURL_POLL_OUT:
+			eb_loop_watch(fd, POLLOUT, socket_ready, NULL);
+			break;
+		case CURL_POLL_INOUT:
+			eb_loop_watch(fd, POLLIN | POLLOUT, socket_ready, NULL);
+			break;
+		default:
+			eb_loop_forget(fd);
+			break;
+	}
+	return 0;
+}
+
+/* curl says how long to wait at most. */
+static int
+set_timer(CURLM *handle, long timeout_ms, void *arg)
+{
+	if (timeout_ms < 0)
+		eb_timer_clear(&multi_timer);
+	else
+		eb_timer_set(&multi_timer, timeout_ms, timer_fired, NULL);
+	return 0;
+}
+
+/* A new socket must not be inherited by the commands that we start. */
+static int
+prepare_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return CURL_SOCKOPT_OK;
+}
+
+/* To be called once, before the first request and after eb_loop_init(). */
+void
+eb_http_init(void)
+{
+	if (multi)
+		return;
+	if (curl_global_init(CURL_GLOBAL_ALL) != 0 ||
+		(multi = curl_multi_init()) == NULL)
+	{
+		pg_log_error("could not initialize libcurl");
+		exit(EB_EXIT_USAGE);
+	}
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	headers = curl_slist_append(headers, "Content-Type: application/json");
+	headers = curl_slist_append(headers, "Expect:");
+}
+
+/* Can requests be sent to this URL?  If not, the reason does not repeat it. */
+bool
+eb_http_check_url(const char *url, const char **reason)
+{
+	CURLU	   *parts = curl_url();
+	char	   *scheme = NULL;
+	bool		ok = false;
+
+	if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK)
+		*reason = "it is not a URL";
+	else if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+			 (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+		*reason = "only http and https URLs are supported";
+	else
+		ok = true;
+	curl_free(scheme);
+	curl_url_cleanup(parts);
+	return ok;
+}
+
+/* Keeps the beginning of the response's body. */
+static size_t
+take_body(char *data, size_t size, size_t count, void *arg)
+{
+	Request    *request = arg;
+	size_t		len = size * count;
+	size_t		room = MAX_WORD - Min(request->answer_len, MAX_WORD);
+
+	memcpy(request->answer + MAX_WORD - room, data, Min(len, room));
+	request->answer_len += len;
+	return len;
+}
+
+/* Looks for Retry-After. */
+static size_t
+take_header(char *data, size_t size, size_t count, void *arg)
+{
+	static const char name[] = "retry-after:";
+	Request    *request = arg;
+	size_t		len = size * count;
+
+	if (len >= sizeof(name) && pg_strncasecmp(data, name, sizeof(name) - 1) == 0)
+	{
+		/* what curl hands over is not terminated */
+		char	   *value = pnstrdup(data, len);
+
+		request->retry_after_ms = eb_retry_after_ms(value + sizeof(name) - 1);
+		free(value);
+	}
+	return len;
+}
+
+/*
+ * Posts a JSON text, and calls done() when there is an answer, or will be
+ * none.  The time-out is for the whole request.
+ */
+void
+eb_http_post(const char *url, const char *body, int timeout_ms,
+			 EbHttpDone done, void *arg)
+{
+	Request    *request = pg_malloc0(sizeof(Request));
+	CURL	   *easy = curl_easy_init();
+
+	if (easy == NULL)
+	{
+		pg_log_error("out of memory");
+		exit(EB_EXIT_USAGE);
+	}
+	request->easy = easy;
+	request->url = pg_strdup(url);
+	request->body = pg_strdup(body);
+	request->retry_after_ms = EB_RETRY_AFTER_NONE;
+	request->done = done;
+	request->arg = arg;
+
+	curl_easy_setopt(easy, CURLOPT_URL, request->url);
+	curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+					 (curl_off_t) strlen(request->body));
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT,
+					 EB_PROGNAME "/" EVENTBRIDGE_VERSION);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, prepare_socket);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+
+	/* curl asks for a time-out of 0 then, and starts when that is over. */
+	curl_multi_add_handle(multi, easy);
+}

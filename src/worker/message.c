@@ -1,0 +1,239 @@
+/*-------------------------------------------------------------------------
+ *
+ * message.c
+ *	  A received message and its forms.
+ *
+ * A message is shown as one line of JSON:
+ *
+ *	  {"channel":"c","pid":123,"payload":...,"received":"...Z"}
+ *
+ * A payload that is JSON stands there as JSON, any other as a string.  cJSON
+ * says whether it is, but its value is not used: it keeps numbers as
+ * doubles, and 12345678901234567890 must leave as it came.  So the payload's
+ * own text goes in, less the white space.  cJSON also lets some things pass
+ * that are not JSON (01, a raw line feed in a string, a byte order mark);
+ * since those would spoil the line for every other reader, the text is
+ * checked again while the white space is taken out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include <cjson/cJSON.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "mb/pg_wchar.h"
+#include "message.h"
+#include "pqexpbuffer.h"
+
+/*
+ * The text with everything that is not UTF-8 replaced by U+FFFD.  Only a
+ * database in SQL_ASCII sends such bytes.  malloc'd.
+ */
+static char *
+force_utf8(const char *text)
+{
+	PQExpBufferData buf;
+	char	   *result;
+
+	initPQExpBuffer(&buf);
+	for (;;)
+	{
+		int			len = (int) strlen(text);
+		int			valid = pg_encoding_verifymbstr(PG_UTF8, text, len);
+
+		appendBinaryPQExpBuffer(&buf, text, valid);
+		if (valid >= len)
+			break;
+		appendPQExpBufferStr(&buf, "\xEF\xBF\xBD");
+		text += valid + 1;
+	}
+	result = pg_strdup(buf.data);
+	termPQExpBuffer(&buf);
+	return result;
+}
+
+/* Passes over one or more digits; NULL if there is none. */
+static const char *
+skip_digits(const char *p)
+{
+	if (*p < '0' || *p > '9')
+		return NULL;
+	while (*p >= '0' && *p <= '9')
+		p++;
+	return p;
+}
+
+/* Passes over a number as JSON has them; NULL if it is not one. */
+static const char *
+skip_number(const char *p)
+{
+	if (*p == '-')
+		p++;
+	p = (*p == '0') ? p + 1 : skip_digits(p);
+	if (p && *p == '.')
+		p = skip_digits(p + 1);
+	if (p && (*p == 'e' || *p == 'E'))
+	{
+		p++;
+		if (*p == '+' || *p == '-')
+			p++;
+		p = skip_digits(p);
+	}
+	return p;
+}
+
+/*
+ * Takes the white space out of a text that cJSON took.  False if something
+ * in it is not JSON after all.
+ *
+ * (cJSON_Minify() takes the quote after an escaped backslash for an escaped
+ * one, and then removes white space from within strings.)
+ */
+static bool
+compact_json(char *text)
+{
+	const char *in = text;
+	char	   *out = text;
+	bool		in_string = false;
+
+	while (*in)
+	{
+		const char *end = in + 1;
+		unsigned char c = (unsigned char) *in;
+
+		if (in_string)
+		{
+			if (c < 0x20)
+				return false;
+			if (c == '"')
+				in_string = false;
+			else if (c == '\\')
+				end++;
+		}
+		else if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
+		{
+			in++;
+			continue;
+		}
+		else if (c == '-' || (c >= '0' && c <= '9'))
+		{
+			end = skip_number(in);
+			if (end == NULL || (*end && strchr(",]} \t\n\r", *end) == NULL))
+				return false;
+		}
+		else if (c < 0x20 || c >= 0x7f)
+			return false;
+		else
+			in_string = (c == '"');
+
+		memmove(out, in, end - in);
+		out += end - in;
+		in = end;
+	}
+	*out = '\0';
+	return true;
+}
+
+/* The payload as JSON on one line, or NULL if it is not JSON.  malloc'd. */
+static char *
+payload_as_json(const char *payload)
+{
+	cJSON	   *parsed = cJSON_ParseWithOpts(payload, NULL, true);
+	char	   *text;
+
+	if (parsed == NULL)
+		return NULL;
+	cJSON_Delete(parsed);
+
+	text = pg_strdup(payload);
+	if (compact_json(text))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* The time now as in 2030-01-31T12:00:00.123Z. */
+static void
+format_now(char *buffer, size_t size)
+{
+	struct timeval now;
+	struct tm	utc;
+	time_t		seconds;
+	size_t		len;
+
+	gettimeofday(&now, NULL);
+	seconds = now.tv_sec;
+	gmtime_r(&seconds, &utc);
+	len = strftime(buffer, size, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(buffer + len, size - len, ".%03dZ", (int) (now.tv_usec / 1000));
+}
+
+/* Prints the object on one line and deletes it.  malloc'd. */
+static char *
+print_and_delete(cJSON *object)
+{
+	char	   *printed = cJSON_PrintUnformatted(object);
+	char	   *result;
+
+	if (printed == NULL)
+	{
+		fprintf(stderr, _("out of memory\n"));
+		exit(EXIT_FAILURE);
+	}
+	result = pg_strdup(printed);
+	cJSON_free(printed);
+	cJSON_Delete(object);
+	return result;
+}
+
+/* A new message, received now. */
+EbMessage *
+eb_message_create(const char *channel, int pid, const char *payload)
+{
+	EbMessage  *message = pg_malloc0(sizeof(EbMessage));
+	cJSON	   *object = cJSON_CreateObject();
+	char		received[40];
+
+	message->channel = force_utf8(channel);
+	message->payload = force_utf8(payload);
+	message->json = payload_as_json(message->payload);
+
+	format_now(received, sizeof(received));
+	cJSON_AddStringToObject(object, "channel", message->channel);
+	cJSON_AddNumberToObject(object, "pid", pid);
+	if (message->json)
+		cJSON_AddRawToObject(object, "payload", message->json);
+	else
+		cJSON_AddStringToObject(object, "payload", message->payload);
+	cJSON_AddStringToObject(object, "received", received);
+	message->line = print_and_delete(object);
+	return message;
+}
+
+/*
+ * What a webhook gets: a JSON payload as it is; other text as the message
+ * that chat services take, {"text": "..."}.  malloc'd.
+ */
+char *
+eb_message_webhook_body(const EbMessage *message)
+{
+	cJSON	   *object;
+
+	if (message->json)
+		return pg_strdup(message->json);
+	object = cJSON_CreateObject();
+	cJSON_AddStringToObject(object, "text", message->payload);
+	return print_and_delete(object);
+}
+
+void
+eb_message_free(EbMessage *message)
+{
+	free(message->channel);
+	free(message->payload);
+	free(message->json);
+	free(message->line);
+	free(message);
+}

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.c
+ *	  Commands that get their input on standard input.
+ *
+ * A command is run by the shell, with the program's own standard output and
+ * standard error.  It gets a process group of its own, so that Ctrl-C on the
+ * terminal reaches the worker only, which can then let the command finish;
+ * and so that all the command has started can be ended with it.
+ *
+ * A command that takes longer than its time-out gets SIGTERM, and SIGKILL
+ * if it is still there five seconds later.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "loop.h"
+#include "process.h"
+
+#define KILL_DELAY_MS 5000
+
+struct EbProcess
+{
+	pid_t		pid;
+	int			status;			/* once it has ended */
+	int			input_fd;		/* -1: all written */
+	char	   *input;
+	size_t		input_len;
+	size_t		input_written;
+	EbTimer		timer;
+	bool		timed_out;
+	EbProcessDone done;
+	void	   *arg;
+	EbProcess  *next;
+};
+
+static EbProcess *processes = NULL;
+
+/* No more input for the command. */
+static void
+close_input(EbProcess *process)
+{
+	if (process->input_fd < 0)
+		return;
+	eb_loop_forget(process->input_fd);
+	close(process->input_fd);
+	process->input_fd = -1;
+}
+
+/*
+ * Writes what the pipe takes.  A command that does not read its input is
+ * within its rights: whether it succeeded is said by its exit status.
+ */
+static void
+write_input(int fd, short revents, void *arg)
+{
+	EbProcess  *process = arg;
+
+	while (process->input_written < process->input_len)
+	{
+		ssize_t		n = write(fd, process->input + process->input_written,
+							  process->input_len - process->input_written);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n < 0)
+			break;
+		process->input_written += n;
+	}
+	close_input(process);
+}
+
+static void
+kill_hard(void *arg)
+{
+	EbProcess  *process = arg;
+
+	kill(-process->pid, SIGKILL);
+}
+
+static void
+time_out(void *arg)
+{
+	EbProcess  *process = arg;
+
+	process->timed_out = true;
+	kill(-process->pid, SIGTERM);
+	eb_timer_set(&process->timer, KILL_DELAY_MS, kill_hard, process);
+}
+
+/* Collects the commands that have ended. */
+static void
+reap(int signo)
+{
+	EbProcess **link = &processes;
+	EbProcess  *ended = NULL;
+
+	while (*link)
+	{
+		EbProcess  *process = *link;
+		int			status;
+
+		if (waitpid(process->pid, &status, WNOHANG) != process->pid)
+		{
+			link = &process->next;
+			continue;
+		}
+		*link = process->next;
+		close_input(process);
+		eb_timer_clear(&process->timer);
+		process->status = status;
+		process->next = ended;
+		ended = process;
+	}
+
+	/* The handlers may start new ones: only now is the list at rest. */
+	while (ended)
+	{
+		EbProcess  *process = ended;
+
+		ended = process->next;
+		process->done(process->arg, process->status, process->timed_out);
+		free(process->input);
+		free(process);
+	}
+}
+
+/* To be called once, before the first command is started. */
+void
+eb_process_init(void)
+{
+	eb_loop_signal(SIGCHLD, reap);
+}
+
+/* What the child does between fork() and the command. */
+static void
+run_command(const char *command, int input_fd)
+{
+	setpgid(0, 0);
+	signal(SIGPIPE, SIG_DFL);
+	if (dup2(input_fd, STDIN_FILENO) >= 0)
+		execl("/bin/sh", "sh", "-c", command, (char *) NULL);
+	_exit(127);
+}
+
+/*
+ * Starts a command, gives it the input, and calls done() when it has ended.
+ * A time-out of 0 means none.  NULL, and a message, if it could not be
+ * started; done() is not called then.
+ */
+EbProcess *
+eb_process_start(const char *command, const char *input, int timeout_ms,
+				 EbProcessDone done, void *arg)
+{
+	EbProcess  *process;
+	int			fds[2];
+	pid_t		pid;
+
+	if (pipe(fds) != 0)
+	{
+		pg_log_warning("could not create a pipe: %m");
+		return NULL;
+	}
+	for (int i = 0; i < 2; i++)
+		fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		run_command(command, fds[0]);
+	if (pid < 0)
+		pg_log_warning("could not start a process: %m");
+	close(fds[0]);
+	if (pid < 0)
+	{
+		close(fds[1]);
+		return NULL;
+	}
+
+	/* Done on both sides, whoever comes first. */
+	setpgid(pid, pid);
+
+	process = pg_malloc0(sizeof(EbProcess));
+	process->pid = pid;
+	process->input_fd = fds[1];
+	process->input = pg_strdup(input);
+	process->input_len = strlen(input);
+	process->done = done;
+	process->arg = arg;
+	process->next = processes;
+	processes = process;
+	if (timeout_ms > 0)
+		eb_timer_set(&process->timer, timeout_ms, time_out, process);
+	eb_loop_watch(fds[1], POLLOUT, write_input, process);
+	return process;
+}
+
+/* Sends a signal to all that runs. */
+void
+eb_process_kill_all(int signo)
+{
+	for (EbProcess *process = processes; process; process = process->next)
+		kill(-process->pid, signo);
+}

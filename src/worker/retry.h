@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * retry.h
+ *	  When to try again: exponential back-off with jitter, Retry-After.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_RETRY_H
+#define EB_RETRY_H
+
+typedef struct EbRetryPolicy
+{
+	int			max_retries;
+	int64		first_delay_ms;
+	int64		max_delay_ms;
+} EbRetryPolicy;
+
+/* What eb_retry_after_ms() answers besides a number of milliseconds. */
+#define EB_RETRY_AFTER_NONE		(-1)	/* says nothing, or nonsense */
+#define EB_RETRY_AFTER_NEVER	(-2)	/* asks for no further attempt */
+
+extern int64 eb_retry_delay_ms(const EbRetryPolicy *policy, int failures);
+extern int64 eb_retry_after_ms(const char *value);
+
+#endif							/* EB_RETRY_H */
