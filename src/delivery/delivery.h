@@ -69,8 +69,7 @@ typedef enum EbResult
 
 typedef enum EbTargetKind
 {
-	EB_TARGET_NONE,				/* ARN leads nowhere */
-	EB_TARGET_FUNCTION,
+	EB_TARGET_FUNCTION = 1,
 	EB_TARGET_PROCEDURE,		/* runs in a subtransaction: may not commit */
 	EB_TARGET_QUEUE,
 	EB_TARGET_CHANNEL,
@@ -90,11 +89,11 @@ typedef struct EbTarget
 	char	   *name;			/* of the resource */
 	int64		resource_id;	/* queue, log group or bus */
 	Oid			function;		/* of which functions and procedures only */
-	Oid			argument_type;
 	FmgrInfo	flinfo;
 	bool		claim_check;	/* notify with an id, not with the content */
-	bool		forbidden;		/* the role may not use the resource */
 	char	   *role;			/* that it runs as */
+	char	   *obstacle_code;	/* AWS's code for what keeps it from us */
+	char	   *obstacle;		/* or NULL */
 	char	   *input;			/* at most one of these three */
 	char	   *input_path;
 	struct EbTemplate *template;
@@ -178,6 +177,7 @@ typedef enum EbLockClass
 
 extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
 					LOCKMODE mode, bool session, bool wait);
+extern void eb_unlock_all(void);
 extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
 					  LOCKMODE mode, bool session);
 

@@ -19,9 +19,7 @@
 
 #include <signal.h>
 
-#include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -33,7 +31,6 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 #include "compat.h"
@@ -75,19 +72,11 @@ stop_timer(void)
 	return timed_out;
 }
 
-/* The input as a value of the function's argument type. */
+/* The input as a value of the routine's one argument. */
 static Datum
-input_argument(Oid type, const char *input)
+input_argument(const char *input)
 {
-	switch (type)
-	{
-		case JSONBOID:
-			return DirectFunctionCall1(jsonb_in, CStringGetDatum(input));
-		case JSONOID:
-			return DirectFunctionCall1(json_in, CStringGetDatum(input));
-		default:
-			return CStringGetTextDatum(input);
-	}
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(input));
 }
 
 /* CALLs a procedure.  It may not commit: see EB_TARGET_PROCEDURE. */
@@ -97,8 +86,8 @@ call_procedure(EbTarget *target, const char *input)
 	char	   *sql = psprintf("CALL %s($1)",
 							   quote_qualified_identifier(get_namespace_name(get_func_namespace(target->function)),
 														  get_func_name(target->function)));
-	Oid			types[1] = {target->argument_type};
-	Datum		values[1] = {input_argument(target->argument_type, input)};
+	Oid			types[1] = {JSONBOID};
+	Datum		values[1] = {input_argument(input)};
 	int			result = SPI_execute_with_args(sql, 1, types, values, NULL,
 											   false, 0);
 
@@ -117,44 +106,11 @@ call_function(EbTarget *target, const char *input)
 					  target->context);
 	InitFunctionCallInfoData(*fcinfo, &target->flinfo, 1, InvalidOid, NULL,
 							 NULL);
-	fcinfo->args[0].value = input_argument(target->argument_type, input);
+	fcinfo->args[0].value = input_argument(input);
 	fcinfo->args[0].isnull = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	(void) FunctionCallInvoke(fcinfo);
 	PopActiveSnapshot();
-}
-
-/* What may be known before the call; false if there is nothing to call. */
-static bool
-may_invoke(EbTarget *target, EbOutcome *outcome)
-{
-	HeapTuple	tuple = NULL;
-	Form_pg_proc proc;
-
-	if (OidIsValid(target->function))
-		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(target->function));
-	if (!HeapTupleIsValid(tuple))
-	{
-		outcome->result = EB_REFUSED;
-		outcome->code = "NO_RESOURCE";
-		outcome->message = psprintf("function %s(jsonb) does not exist",
-									target->name);
-		return false;
-	}
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	target->argument_type = proc->proargtypes.values[0];
-	ReleaseSysCache(tuple);
-
-	if (!eb_may_execute(target->function, GetUserId()))
-	{
-		outcome->result = EB_REFUSED;
-		outcome->code = "NO_PERMISSIONS";
-		outcome->message = psprintf("role \"%s\" may not execute function %s(jsonb)",
-									GetUserNameFromId(GetUserId(), false),
-									target->name);
-		return false;
-	}
-	return true;
 }
 
 /*
@@ -167,9 +123,6 @@ eb_invoke_function(EbTarget *target, const char *input, EbOutcome *outcome)
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
 	int			guc_level;
-
-	if (!may_invoke(target, outcome))
-		return;
 
 	guc_level = NewGUCNestLevel();
 	BeginInternalSubTransaction(NULL);

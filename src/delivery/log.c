@@ -84,7 +84,7 @@
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
@@ -99,6 +99,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/xid8.h"
 
 #include "bus/publish.h"
 #include "compat.h"
@@ -406,6 +407,8 @@ log_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_ABORT:
 			forget_pending();
+			if (event == XACT_EVENT_ABORT)
+				eb_unlock_all();
 			eb_bell_end(event == XACT_EVENT_COMMIT);
 			break;
 		default:

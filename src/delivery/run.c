@@ -189,7 +189,7 @@ bury(EbTarget *target, const EbLogRow *row, int attempts,
 	Datum		sent;
 
 	eb_internal_execute(&plan,
-						"SELECT eventbridge.delivery_bury($1, $2, $3, $4, $5,"
+						"SELECT eventbridge._bury($1, $2, $3, $4, $5,"
 						" $6, $7, $8, $9, $10, $11, $12)",
 						12, types, values, nulls);
 	sent = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,

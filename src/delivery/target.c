@@ -17,8 +17,8 @@
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -34,7 +34,7 @@
 /* A notification's text must be shorter than this. */
 #define NOTIFY_LIMIT	8000
 
-/* Columns of delivery_target(). */
+/* Columns of _delivery_target(). */
 enum
 {
 	COLUMN_KIND = 1,
@@ -51,9 +51,10 @@ enum
 	COLUMN_RULE_ARN,
 	COLUMN_TARGET_ARN,
 	COLUMN_ROLE,
-	COLUMN_FORBIDDEN,
 	COLUMN_MAX_ATTEMPTS,
-	COLUMN_MAX_AGE
+	COLUMN_MAX_AGE,
+	COLUMN_OBSTACLE_CODE,
+	COLUMN_OBSTACLE
 };
 
 typedef struct LaneEntry
@@ -89,7 +90,7 @@ eb_target_lane(int64 target_id)
 		return entry->lane;
 
 	SPI_connect();
-	if (eb_internal_execute(&plan, "SELECT eventbridge.delivery_lane($1)",
+	if (eb_internal_execute(&plan, "SELECT eventbridge._target_lane($1)",
 							1, types, values, NULL) > 0)
 	{
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
@@ -127,7 +128,8 @@ target_kind(const char *kind)
 	for (int i = 0; i < lengthof(kinds); i++)
 		if (strcmp(kinds[i].name, kind) == 0)
 			return kinds[i].kind;
-	return EB_TARGET_NONE;
+	elog(ERROR, "unexpected target kind \"%s\"", kind);
+	return 0;					/* keep the compiler quiet */
 }
 
 /* A column of the row as text, or NULL. */
@@ -161,7 +163,7 @@ eb_target_load(EbTarget *target)
 	char	   *template;
 
 	if (eb_internal_execute(&plan,
-							"SELECT * FROM eventbridge.delivery_target($1)",
+							"SELECT * FROM eventbridge._delivery_target($1)",
 							1, types, values, NULL) == 0)
 		return;
 
@@ -182,8 +184,8 @@ eb_target_load(EbTarget *target)
 	target->rule_arn = column_text(COLUMN_RULE_ARN);
 	target->target_arn = column_text(COLUMN_TARGET_ARN);
 	target->role = column_text(COLUMN_ROLE);
-	target->forbidden = DatumGetBool(column_value(COLUMN_FORBIDDEN,
-												  BoolGetDatum(false)));
+	target->obstacle_code = column_text(COLUMN_OBSTACLE_CODE);
+	target->obstacle = column_text(COLUMN_OBSTACLE);
 	target->max_attempts = DatumGetInt32(column_value(COLUMN_MAX_ATTEMPTS,
 													  Int32GetDatum(185)));
 	target->max_age = DatumGetInt32(column_value(COLUMN_MAX_AGE,
@@ -407,16 +409,7 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 		.group_key = row->group_key,
 		.hops = row->hops + 1
 	};
-	Oid			role = get_role_oid(target->role, true);
 
-	if (!OidIsValid(role) ||
-		!eb_bus_allows(target->resource_id, role, EB_BUS_PUT_EVENTS))
-	{
-		refuse(outcome, "NO_PERMISSIONS",
-			   psprintf("role \"%s\" may not put events on event bus \"%s\"",
-						target->role, target->name));
-		return;
-	}
 	if (event.hops > EB_MAX_HOPS)
 	{
 		target->looped++;
@@ -435,24 +428,13 @@ deliver_inside(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 	static SPIPlanPtr send_plan = NULL;
 	static SPIPlanPtr log_plan = NULL;
 
-	if (target->resource_id == 0)
-	{
-		refuse(outcome, "NO_RESOURCE",
-			   psprintf("resource \"%s\" does not exist", target->name));
-		return;
-	}
 	outcome->result = EB_DELIVERED;
 	switch (target->kind)
 	{
 		case EB_TARGET_QUEUE:
-			if (target->forbidden)
-				refuse(outcome, "NO_PERMISSIONS",
-					   psprintf("role \"%s\" may not send to queue \"%s\"",
-								target->role, target->name));
-			else
-				store(&send_plan, "INSERT INTO eventbridge.queue_message"
-					  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
-					  target, row, outcome->input);
+			store(&send_plan, "INSERT INTO eventbridge.queue_message"
+				  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
+				  target, row, outcome->input);
 			break;
 		case EB_TARGET_LOG_GROUP:
 			store(&log_plan, "INSERT INTO eventbridge.log_event"
@@ -493,18 +475,16 @@ eb_target_invoke(EbTarget *target, Oid lane, const EbLogRow *row,
 		outcome->result = EB_MOVED;
 		return;
 	}
-	if (target->kind == EB_TARGET_NONE)
-	{
-		refuse(outcome, "NO_RESOURCE",
-			   psprintf("\"%s\" leads to nothing", target->target_arn));
-		return;
-	}
-
 	outcome->input = target_input(target, row, &fault);
 	if (outcome->input == NULL)
 	{
 		outcome->input = row->event;
 		refuse(outcome, "INVALID_JSON", fault);
+		return;
+	}
+	if (target->obstacle != NULL)
+	{
+		refuse(outcome, target->obstacle_code, target->obstacle);
 		return;
 	}
 	if (target->kind == EB_TARGET_FUNCTION ||
