@@ -32,8 +32,8 @@
 
 /* The columns of a row, wherever one is read. */
 #define LEDGER_COLUMNS \
-	"batch, from_snapshot::text, from_xid::text, from_no," \
-	" to_snapshot::text, to_xid::text, to_no, open"
+	"batch, from_snapshot::text, from_xid, from_no," \
+	" to_snapshot::text, to_xid, to_no, open"
 
 enum
 {
@@ -62,9 +62,8 @@ read_position(EbLogPosition *position, int column)
 
 	eb_position_parse(position,
 					  TextDatumGetCString(ledger_value(column, &isnull)));
-	position->part_xid =
-		strtou64(TextDatumGetCString(ledger_value(column + 1, &isnull)),
-				 NULL, 10);
+	position->part_xid = (uint64) DatumGetInt64(ledger_value(column + 1,
+															&isnull));
 	position->part_no = DatumGetInt32(ledger_value(column + 2, &isnull));
 }
 
@@ -168,8 +167,8 @@ write_batch(const EbBatch *batch, Datum open)
 	insert_row("INSERT INTO eventbridge.delivery_ledger_%d"
 			   " (lane, batch, done, from_snapshot, from_xid, from_no,"
 			   " to_snapshot, to_xid, to_no, open)"
-			   " VALUES ($1, $2, false, $3::pg_snapshot, $4::text::xid8, $5,"
-			   " $6::pg_snapshot, $7::text::xid8, $8, $9)",
+			   " VALUES ($1, $2, false, $3::pg_snapshot, $4, $5,"
+			   " $6::pg_snapshot, $7, $8, $9)",
 			   plans, 9, types, values);
 }
 
