@@ -887,3 +887,31 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	WHERE n.message_id = $1 AND eventbridge._acts_as(eventbridge._caller(), t.owner)
 $$;
 COMMENT ON FUNCTION _get_notification(uuid) IS 'Internal: see get_notification.';
+
+/* ------------------------------- bell -------------------------------- */
+
+CREATE FUNCTION worker_sleep(lane oid DEFAULT 0) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_worker_sleep' LANGUAGE C STRICT;
+COMMENT ON FUNCTION worker_sleep(oid) IS
+'For workers: from now until worker_wake, transactions that make work for the lane (0: any session''s, 1: the client program''s, else the number of the session''s role) notify the channel eventbridge_deliveries_LANE. Returns who is writing at this moment; they may not notify. So look for work once more when worker_may_rest says that they have ended, and only then wait for long.';
+
+CREATE FUNCTION worker_may_rest(writers text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_worker_may_rest' LANGUAGE C STRICT;
+COMMENT ON FUNCTION worker_may_rest(text) IS
+'For workers: whether those who were writing when worker_sleep was called have ended.';
+
+CREATE FUNCTION worker_wake(lane oid DEFAULT 0) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_worker_wake' LANGUAGE C STRICT;
+COMMENT ON FUNCTION worker_wake(oid) IS
+'For workers: no more notifications for this session''s sake, because it is at work.';
+
+CREATE FUNCTION _lanes_with_work() RETURNS SETOF oid
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT r.lane FROM eventbridge.delivery_retry AS r
+	UNION
+	SELECT l.lane FROM eventbridge.delivery_log AS d, unnest(d.lanes) AS l (lane)
+		LEFT JOIN eventbridge.delivery_position AS p USING (lane)
+	WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no)
+$$;
+COMMENT ON FUNCTION _lanes_with_work() IS
+'Internal: who is owed something, or waits for a retry.';

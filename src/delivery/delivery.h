@@ -8,6 +8,7 @@
 #ifndef EB_DELIVERY_H
 #define EB_DELIVERY_H
 
+#include "access/xact.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -165,7 +166,7 @@ extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
 								  int nargs, const Oid *types,
 								  Datum *values, const char *nulls);
 
-/* locks of this room, in a class of their own beside the advisory locks */
+/* locks of this room; see internal.c */
 typedef enum EbLockClass
 {
 	EB_LOCK_CLAIM = 0xEB00,		/* who takes the next batch of a lane */
@@ -177,7 +178,6 @@ typedef enum EbLockClass
 
 extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
 					LOCKMODE mode, bool session, bool wait);
-extern void eb_unlock_all(void);
 extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
 					  LOCKMODE mode, bool session);
 
@@ -196,13 +196,19 @@ extern void eb_target_invoke(EbTarget *target, Oid lane, const EbLogRow *row,
 extern void eb_invoke_function(EbTarget *target, const char *input,
 							   EbOutcome *outcome);
 
+/* run.c */
+extern int64 eb_run_pass(int64 max_deliveries);
+
 /* bell.c */
 extern void eb_bell_note_lane(Oid lane);
 extern void eb_bell_pre_commit(bool prepare);
-extern void eb_bell_end(bool committed);
+extern void eb_bell_end(XactEvent event);
+extern bool eb_bell_has_sleeper(Oid lane);
+extern void eb_bell_channel(Oid lane, char *channel);
 
 /* launcher.c */
 extern void eb_launcher_init(void);
-extern void eb_launcher_wake(Oid lane);
+extern void eb_launcher_wake(const Oid *lanes, int nlanes);
+extern bool eb_worker_lane(Oid *lane);
 
 #endif							/* EB_DELIVERY_H */

@@ -84,4 +84,5 @@ eb_delivery_init(void)
 {
 	define_settings();
 	eb_log_init();
+	eb_launcher_init();
 }

@@ -91,19 +91,15 @@ eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 }
 
 /*
- * Locks that the session holds and that an error gives back: the server
- * would keep them until the session ends.
+ * The locks of this room look like locks on objects, with a class where those
+ * have a column.  They are not advisory locks: user code that calls
+ * pg_advisory_unlock_all() must not give a claim away.  The server releases
+ * such locks when a transaction aborts, also those of the session.
  */
-#define MAX_HELD	64
-
-static LOCKTAG held[MAX_HELD];
-static LOCKMODE held_mode[MAX_HELD];
-static int	nheld = 0;
-
 static void
 set_lock_tag(LOCKTAG *tag, EbLockClass class, uint32 key1, uint32 key2)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, key1, key2, class);
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, key1, key2, class);
 }
 
 /* False if it was not to wait and somebody else holds it. */
@@ -114,17 +110,7 @@ eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 	LOCKTAG		tag;
 
 	set_lock_tag(&tag, class, key1, key2);
-	if (session && nheld == MAX_HELD)
-		elog(ERROR, "too many session locks");
-	if (LockAcquire(&tag, mode, session, !wait) == LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	if (session)
-	{
-		held[nheld] = tag;
-		held_mode[nheld] = mode;
-		nheld++;
-	}
-	return true;
+	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 void
@@ -135,23 +121,4 @@ eb_unlock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 
 	set_lock_tag(&tag, class, key1, key2);
 	LockRelease(&tag, mode, session);
-	for (int i = nheld - 1; session && i >= 0; i--)
-		if (memcmp(&held[i], &tag, sizeof(LOCKTAG)) == 0)
-		{
-			nheld--;
-			held[i] = held[nheld];
-			held_mode[i] = held_mode[nheld];
-			break;
-		}
-}
-
-/* Called when a transaction aborts. */
-void
-eb_unlock_all(void)
-{
-	while (nheld > 0)
-	{
-		nheld--;
-		LockRelease(&held[nheld], held_mode[nheld], true);
-	}
 }

@@ -407,9 +407,7 @@ log_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_ABORT:
 			forget_pending();
-			if (event == XACT_EVENT_ABORT)
-				eb_unlock_all();
-			eb_bell_end(event == XACT_EVENT_COMMIT);
+			eb_bell_end(event);
 			break;
 		default:
 			break;

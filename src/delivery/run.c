@@ -46,6 +46,23 @@
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 
+/* ---- transactions ---- */
+
+static void
+commit(void)
+{
+	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
+static void
+commit_lazily(void)
+{
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	commit();
+}
+
 /* ---- targets of a batch ---- */
 
 static HTAB *
@@ -335,13 +352,6 @@ deliver_batch(const EbBatch *batch)
 	MemoryContextDelete(context);
 }
 
-static void
-commit_lazily(void)
-{
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	SPI_commit();
-}
 
 /* Serves one batch of the lane.  Returns the number of deliveries. */
 static int
@@ -611,6 +621,64 @@ run_retries(Oid lane, int max_deliveries)
 	return nretries;
 }
 
+/* ---- maintenance ---- */
+
+/* Microseconds between looks at the log's size, and between tidying up. */
+#define ROTATE_INTERVAL		(1 * USECS_PER_SEC)
+#define TIDY_INTERVAL		(10 * USECS_PER_SEC)
+
+/* Turns to another set of tables; see log.c, "Rotation". */
+static void
+rotate(void)
+{
+	static SPIPlanPtr rotate_plan = NULL;
+	static SPIPlanPtr turn_plan = NULL;
+	static const Oid types[] = {INT4OID};
+	bool		isnull;
+	Datum		next;
+
+	eb_internal_execute(&rotate_plan, "SELECT eventbridge._rotate()",
+						0, NULL, NULL, NULL);
+	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+						 &isnull);
+	commit();
+	if (!isnull)
+	{
+		eb_internal_execute(&turn_plan,
+							"SELECT setval('eventbridge.delivery_turn', $1)",
+							1, types, &next, NULL);
+		commit_lazily();
+	}
+}
+
+/*
+ * Looks after the tables, now and then, and in one session at a time.  In a
+ * session's first pass it tidies up in any case: the database may have just
+ * been restored.
+ */
+static void
+maintain(void)
+{
+	static TimestampTz last_rotate = 0;
+	static TimestampTz last_tidy = 0;
+	static SPIPlanPtr tidy_plan = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - last_rotate < ROTATE_INTERVAL ||
+		!eb_lock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true, false))
+		return;
+	last_rotate = now;
+	if (now - last_tidy >= TIDY_INTERVAL)
+	{
+		last_tidy = now;
+		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
+							0, NULL, NULL, NULL);
+		commit_lazily();
+	}
+	rotate();
+	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
+}
+
 /* ---- the pass ---- */
 
 /*
@@ -623,6 +691,8 @@ session_lanes(Oid *lanes)
 {
 	int			nlanes = 0;
 
+	if (eb_worker_lane(&lanes[0]))
+		return 1;
 	lanes[nlanes++] = EB_LANE_ANY;
 	if (GetUserId() == GetSessionUserId() && !InLocalUserIdChange() &&
 		!InSecurityRestrictedOperation())
@@ -630,17 +700,25 @@ session_lanes(Oid *lanes)
 	return nlanes;
 }
 
-static int64
-run_pass(int64 max_deliveries)
+/*
+ * Serves what there is, up to about max_deliveries, and returns how many
+ * deliveries were attempted.  SPI is connected and may commit.  Claims look at
+ * what others have just committed, so this needs READ COMMITTED, whatever the
+ * session's default.
+ */
+int64
+eb_run_pass(int64 max_deliveries)
 {
 	Oid			lanes[2];
 	int			nlanes = session_lanes(lanes);
 	int64		total = 0;
 	int64		before;
 
+	commit();
 	do
 	{
 		before = total;
+		maintain();
 		for (int i = 0; i < nlanes; i++)
 		{
 			if (total < max_deliveries)
@@ -680,7 +758,7 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 	desc = BlessTupleDesc(desc);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	values[0] = Int64GetDatum(run_pass(max_deliveries));
+	values[0] = Int64GetDatum(eb_run_pass(max_deliveries));
 	SPI_finish();
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
