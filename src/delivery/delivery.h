@@ -124,8 +124,16 @@ typedef struct EbOutcome
 	EbResult	result;
 	const char *code;			/* AWS's ERROR_CODE */
 	char	   *message;
-	char	   *input;			/* what the target received or should have */
 } EbOutcome;
+
+/* One delivery: a target and what it receives. */
+typedef struct EbInvocation
+{
+	EbTarget   *target;
+	const EbLogRow *row;
+	char	   *input;
+	EbOutcome	outcome;
+} EbInvocation;
 
 /* settings, in init.c */
 typedef enum EbBell
@@ -189,12 +197,11 @@ extern void eb_ledger_release(const EbBatch *batch);
 /* target.c */
 extern Oid	eb_target_lane(int64 target_id);
 extern void eb_target_load(EbTarget *target);
-extern void eb_target_invoke(EbTarget *target, Oid lane, const EbLogRow *row,
-							 EbOutcome *outcome);
+extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
+extern void eb_target_deliver(EbInvocation *invocation);
 
 /* invoke.c */
-extern void eb_invoke_function(EbTarget *target, const char *input,
-							   EbOutcome *outcome);
+extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
 
 /* run.c */
 extern int64 eb_run_pass(int64 max_deliveries);

@@ -5,9 +5,13 @@
  *
  * This is the only place where user code runs.  It runs as the session's
  * user, who is the role that the target runs as: a session is never switched
- * to another role for it.  Each invocation is a subtransaction of its own.
- * What it set with SET is undone, so that the next one finds the session as
- * it was.
+ * to another role for it.  What an invocation set with SET is undone, so that
+ * the next one finds the session as it was.
+ *
+ * Invocations run in subtransactions, so that one that fails undoes nothing
+ * but itself.  A subtransaction costs as much as a small function, so several
+ * invocations share one; if one of them fails, all are undone and made again,
+ * each in its own.
  *
  * An invocation may take eventbridge.invocation_timeout.  The timer cancels
  * it in the way a user would; a flag tells the two apart.  A cancel by the
@@ -113,30 +117,61 @@ call_function(EbTarget *target, const char *input)
 	PopActiveSnapshot();
 }
 
+/* One call in the current subtransaction; errors are raised. */
+static void
+invoke(EbInvocation *invocation)
+{
+	int			guc_level = NewGUCNestLevel();
+
+	start_timer();
+	if (invocation->target->kind == EB_TARGET_PROCEDURE)
+		call_procedure(invocation->target, invocation->input);
+	else
+		call_function(invocation->target, invocation->input);
+	(void) stop_timer();
+	AtEOXact_GUC(false, guc_level);
+	CommandCounterIncrement();
+}
+
+/* What an error of an invocation means. */
+static void
+set_failure(EbOutcome *outcome, const ErrorData *error)
+{
+	outcome->result = EB_FAILED;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		outcome->code = "TIMEOUT";
+		outcome->message = psprintf("the invocation took longer than %d ms",
+									eb_guc_invocation_timeout);
+	}
+	else
+	{
+		outcome->code = "ERROR_FROM_TARGET";
+		outcome->message = pstrdup(error->message ? error->message :
+								   "missing error text");
+	}
+}
+
 /*
- * Runs the target with the input and says how it went.  Only a cancel by the
- * user is raised.
+ * Makes the invocations in one subtransaction.  If all succeed, says so in
+ * their outcomes.  If one fails, nothing has happened; of a single invocation
+ * the outcome tells why.  Only a cancel by the user is raised.
  */
-void
-eb_invoke_function(EbTarget *target, const char *input, EbOutcome *outcome)
+bool
+eb_invoke(EbInvocation *invocations, int ninvocations)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
-	int			guc_level;
+	volatile bool ok = false;
 
-	guc_level = NewGUCNestLevel();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
-		start_timer();
-		if (target->kind == EB_TARGET_PROCEDURE)
-			call_procedure(target, input);
-		else
-			call_function(target, input);
-		stop_timer();
+		for (int i = 0; i < ninvocations; i++)
+			invoke(&invocations[i]);
 		ReleaseCurrentSubTransaction();
-		outcome->result = EB_DELIVERED;
+		ok = true;
 	}
 	PG_CATCH();
 	{
@@ -151,26 +186,18 @@ eb_invoke_function(EbTarget *target, const char *input, EbOutcome *outcome)
 		CurrentResourceOwner = oldowner;
 
 		/* What the server keeps for calls may be half-made. */
-		target->flinfo.fn_oid = InvalidOid;
+		for (int i = 0; i < ninvocations; i++)
+			invocations[i].target->flinfo.fn_oid = InvalidOid;
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !is_timeout)
 			ReThrowError(error);
-		outcome->result = EB_FAILED;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		{
-			outcome->code = "TIMEOUT";
-			outcome->message = psprintf("the invocation took longer than %d ms",
-										eb_guc_invocation_timeout);
-		}
-		else
-		{
-			outcome->code = "ERROR_FROM_TARGET";
-			outcome->message = error->message ? pstrdup(error->message) :
-				"missing error text";
-		}
+		if (ninvocations == 1)
+			set_failure(&invocations[0].outcome, error);
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
-	AtEOXact_GUC(false, guc_level);
+	for (int i = 0; ok && i < ninvocations; i++)
+		invocations[i].outcome.result = EB_DELIVERED;
+	return ok;
 }

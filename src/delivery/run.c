@@ -38,6 +38,9 @@
 /* Deliveries of a batch: bounds how much is done again after a crash. */
 #define BATCH_DELIVERIES	500
 
+/* Invocations of user code that share a subtransaction. */
+#define GROUP_INVOCATIONS	50
+
 /* Retries that are claimed together. */
 #define RETRIES_AT_ONCE		10
 
@@ -180,9 +183,11 @@ text_or_null(const char *s, char *null)
 
 /* A delivery that failed for good: to its dead-letter queue, or dropped. */
 static void
-bury(EbTarget *target, const EbLogRow *row, int attempts,
-	 const char *condition, const EbOutcome *outcome)
+bury(const EbInvocation *invocation, int attempts, const char *condition)
 {
+	EbTarget   *target = invocation->target;
+	const EbLogRow *row = invocation->row;
+	const EbOutcome *outcome = &invocation->outcome;
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, UUIDOID, INT8OID, INT4OID,
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
@@ -196,7 +201,7 @@ bury(EbTarget *target, const EbLogRow *row, int attempts,
 		TimestampTzGetDatum(row->ingestion_time),
 		text_or_null(row->group_key, &nulls[5]),
 		CStringGetTextDatum(row->event),
-		CStringGetTextDatum(outcome->input),
+		CStringGetTextDatum(invocation->input),
 		CStringGetTextDatum(outcome->code),
 		text_or_null(outcome->message, &nulls[9]),
 		Int32GetDatum(attempts),
@@ -279,17 +284,19 @@ count_attempt(EbTarget *target, const EbLogRow *row, bool first,
 	}
 }
 
+/* Keeps account of a first attempt. */
 static void
-deliver_first(const EbBatch *batch, EbTarget *target, const EbLogRow *row)
+settle_first(const EbBatch *batch, const EbInvocation *invocation,
+			 TimestampTz started)
 {
-	EbOutcome	outcome;
-	TimestampTz started = GetCurrentTimestamp();
+	EbTarget   *target = invocation->target;
+	const EbLogRow *row = invocation->row;
+	const EbOutcome *outcome = &invocation->outcome;
 	int64		delay;
 	const char *condition;
 
-	eb_target_invoke(target, batch->lane, row, &outcome);
-	count_attempt(target, row, true, started, &outcome);
-	switch (outcome.result)
+	count_attempt(target, row, true, started, outcome);
+	switch (outcome->result)
 	{
 		case EB_DELIVERED:
 		case EB_GONE:
@@ -302,15 +309,44 @@ deliver_first(const EbBatch *batch, EbTarget *target, const EbLogRow *row)
 			delay = backoff(1);
 			condition = exhausted(target, row, 1, delay);
 			if (condition != NULL)
-				bury(target, row, 1, condition, &outcome);
+				bury(invocation, 1, condition);
 			else
 				insert_retry(target->target_id, batch->lane, row, 1, delay,
-							 outcome.code, outcome.message);
+							 outcome->code, outcome->message);
 			break;
 		case EB_REFUSED:
-			bury(target, row, 1, NULL, &outcome);
+			bury(invocation, 1, NULL);
 			break;
 	}
+}
+
+/* Invocations of user code that share a subtransaction. */
+typedef struct InvocationGroup
+{
+	int			count;
+	EbInvocation invocations[GROUP_INVOCATIONS];
+} InvocationGroup;
+
+static void
+deliver_group(const EbBatch *batch, InvocationGroup *group)
+{
+	TimestampTz started = GetCurrentTimestamp();
+
+	if (group->count > 1 && eb_invoke(group->invocations, group->count))
+	{
+		for (int i = 0; i < group->count; i++)
+			settle_first(batch, &group->invocations[i], started);
+	}
+	else
+	{
+		for (int i = 0; i < group->count; i++)
+		{
+			started = GetCurrentTimestamp();
+			eb_target_deliver(&group->invocations[i]);
+			settle_first(batch, &group->invocations[i], started);
+		}
+	}
+	group->count = 0;
 }
 
 /*
@@ -322,9 +358,11 @@ static void
 deliver_batch(const EbBatch *batch)
 {
 	HTAB	   *targets = create_targets();
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge delivery",
 												  ALLOCSET_DEFAULT_SIZES);
+	InvocationGroup group = {0};
 	ListCell   *cell;
 
 	foreach(cell, batch->rows)
@@ -333,25 +371,34 @@ deliver_batch(const EbBatch *batch)
 
 		for (int i = 0; i < row->ntargets; i++)
 		{
-			EbTarget   *target = get_target(targets, row->target_ids[i]);
-			MemoryContext oldcontext = MemoryContextSwitchTo(context);
+			EbInvocation *next = &group.invocations[group.count];
 
 			CHECK_FOR_INTERRUPTS();
+			MemoryContextSwitchTo(oldcontext);
+			next->target = get_target(targets, row->target_ids[i]);
+			next->row = row;
+			MemoryContextSwitchTo(context);
 			if (batch->again && batch->lane != EB_LANE_ANY)
-				insert_retry(target->target_id, batch->lane, row, 1,
+				insert_retry(next->target->target_id, batch->lane, row, 1,
 							 backoff(1), "INTERNAL_ERROR",
 							 "the worker ended during the invocation");
-			else
-				deliver_first(batch, target, row);
-			MemoryContextSwitchTo(oldcontext);
-			MemoryContextReset(context);
+			else if (!eb_target_prepare(next, batch->lane))
+				settle_first(batch, next, GetCurrentTimestamp());
+			else if (batch->lane == EB_LANE_ANY ||
+					 ++group.count == GROUP_INVOCATIONS)
+			{
+				group.count = Max(group.count, 1);
+				deliver_group(batch, &group);
+				MemoryContextReset(context);
+			}
 		}
 	}
+	deliver_group(batch, &group);
+	MemoryContextSwitchTo(oldcontext);
 	write_metrics(targets);
 	eb_ledger_finish(batch);
 	MemoryContextDelete(context);
 }
-
 
 /* Serves one batch of the lane.  Returns the number of deliveries. */
 static int
@@ -557,14 +604,16 @@ deliver_retry(Oid lane, const Retry *retry)
 	HTAB	   *targets = create_targets();
 	EbTarget   *target = get_target(targets, retry->target_id);
 	const EbLogRow *row = &retry->row;
-	EbOutcome	outcome;
+	EbInvocation invocation = {.target = target,.row = row};
+	TimestampTz started = GetCurrentTimestamp();
 	int64		delay = backoff(retry->attempts);
 	const char *condition = NULL;
 
-	eb_target_invoke(target, lane, row, &outcome);
-	count_attempt(target, row, retry->attempts == 1, GetCurrentTimestamp(),
-				  &outcome);
-	switch (outcome.result)
+	if (eb_target_prepare(&invocation, lane))
+		eb_target_deliver(&invocation);
+	count_attempt(target, row, retry->attempts == 1, started,
+				  &invocation.outcome);
+	switch (invocation.outcome.result)
 	{
 		case EB_DELIVERED:
 			delete_retry(retry);
@@ -575,20 +624,22 @@ deliver_retry(Oid lane, const Retry *retry)
 			delete_retry(retry);
 			break;
 		case EB_MOVED:
-			update_retry(retry, target->lane, retry->attempts - 1, 0, &outcome);
+			update_retry(retry, target->lane, retry->attempts - 1, 0,
+						 &invocation.outcome);
 			eb_bell_note_lane(target->lane);
 			break;
 		case EB_FAILED:
 			condition = exhausted(target, row, retry->attempts, delay);
 			if (condition == NULL)
 			{
-				update_retry(retry, lane, retry->attempts, delay, &outcome);
+				update_retry(retry, lane, retry->attempts, delay,
+							 &invocation.outcome);
 				break;
 			}
 			/* FALLTHROUGH */
 		case EB_REFUSED:
 			delete_retry(retry);
-			bury(target, row, retry->attempts, condition, &outcome);
+			bury(&invocation, retry->attempts, condition);
 			break;
 	}
 	write_metrics(targets);

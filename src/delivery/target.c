@@ -423,30 +423,32 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 
 /* Targets in the database that run no user code; what fails is an error. */
 static void
-deliver_inside(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
+deliver_inside(EbInvocation *invocation)
 {
 	static SPIPlanPtr send_plan = NULL;
 	static SPIPlanPtr log_plan = NULL;
+	EbTarget   *target = invocation->target;
+	const EbLogRow *row = invocation->row;
 
-	outcome->result = EB_DELIVERED;
+	invocation->outcome.result = EB_DELIVERED;
 	switch (target->kind)
 	{
 		case EB_TARGET_QUEUE:
 			store(&send_plan, "INSERT INTO eventbridge.queue_message"
 				  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
-				  target, row, outcome->input);
+				  target, row, invocation->input);
 			break;
 		case EB_TARGET_LOG_GROUP:
 			store(&log_plan, "INSERT INTO eventbridge.log_event"
 				  " (log_group_id, message)"
 				  " SELECT $1, $2 WHERE $3 IS NOT NULL",
-				  target, row, outcome->input);
+				  target, row, invocation->input);
 			break;
 		case EB_TARGET_CHANNEL:
-			notify(target, row, outcome->input);
+			notify(target, row, invocation->input);
 			break;
 		case EB_TARGET_BUS:
-			forward(target, row, outcome);
+			forward(target, row, &invocation->outcome);
 			break;
 		default:
 			elog(ERROR, "unexpected target kind %d", (int) target->kind);
@@ -454,42 +456,51 @@ deliver_inside(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 }
 
 /*
- * Invokes the target with what it is to receive of the event, on behalf of
- * the lane.  Says in *outcome how it went.
+ * Works out what the target is to receive, on behalf of the lane.  False if
+ * there is nothing to invoke: then the outcome says why.
  */
-void
-eb_target_invoke(EbTarget *target, Oid lane, const EbLogRow *row,
-				 EbOutcome *outcome)
+bool
+eb_target_prepare(EbInvocation *invocation, Oid lane)
 {
+	EbTarget   *target = invocation->target;
+	EbOutcome  *outcome = &invocation->outcome;
 	char	   *fault = NULL;
 
 	memset(outcome, 0, sizeof(EbOutcome));
-	outcome->input = row->event;
+	invocation->input = invocation->row->event;
 	if (!target->exists)
 	{
 		outcome->result = EB_GONE;
-		return;
+		return false;
 	}
 	if (target->lane != lane)
 	{
 		outcome->result = EB_MOVED;
-		return;
+		return false;
 	}
-	outcome->input = target_input(target, row, &fault);
-	if (outcome->input == NULL)
+
+	invocation->input = target_input(target, invocation->row, &fault);
+	if (invocation->input == NULL)
 	{
-		outcome->input = row->event;
+		invocation->input = invocation->row->event;
 		refuse(outcome, "INVALID_JSON", fault);
-		return;
+		return false;
 	}
 	if (target->obstacle != NULL)
 	{
 		refuse(outcome, target->obstacle_code, target->obstacle);
-		return;
+		return false;
 	}
-	if (target->kind == EB_TARGET_FUNCTION ||
-		target->kind == EB_TARGET_PROCEDURE)
-		eb_invoke_function(target, outcome->input, outcome);
+	return true;
+}
+
+/* Invokes what has been prepared; the outcome says how it went. */
+void
+eb_target_deliver(EbInvocation *invocation)
+{
+	if (invocation->target->kind == EB_TARGET_FUNCTION ||
+		invocation->target->kind == EB_TARGET_PROCEDURE)
+		(void) eb_invoke(invocation, 1);
 	else
-		deliver_inside(target, row, outcome);
+		deliver_inside(invocation);
 }
