@@ -56,6 +56,11 @@ eb_make_json_lex_context(char *text, int len)
 #endif
 }
 
+/* 16: membership may come without the right to SET ROLE. */
+#if PG_VERSION_NUM < 160000
+#define member_can_set_role(member, role) is_member_of_role(member, role)
+#endif
+
 /* 17: intervals may be infinite. */
 #if PG_VERSION_NUM < 170000
 #define INTERVAL_NOT_FINITE(i) ((void) (i), false)

@@ -60,25 +60,70 @@ CREATE FUNCTION event_pattern_eq(event_pattern, event_pattern) RETURNS boolean
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 CREATE FUNCTION event_pattern_ne(event_pattern, event_pattern) RETURNS boolean
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION event_pattern_lt(event_pattern, event_pattern) RETURNS boolean
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION event_pattern_le(event_pattern, event_pattern) RETURNS boolean
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION event_pattern_gt(event_pattern, event_pattern) RETURNS boolean
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION event_pattern_ge(event_pattern, event_pattern) RETURNS boolean
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+CREATE FUNCTION event_pattern_cmp(event_pattern, event_pattern) RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 CREATE FUNCTION event_pattern_hash(event_pattern) RETURNS integer
-	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 CREATE FUNCTION event_pattern_hash_extended(event_pattern, bigint) RETURNS bigint
-	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 COMMENT ON FUNCTION event_pattern_eq(event_pattern, event_pattern) IS 'Are the canonical texts of two patterns equal?';
 COMMENT ON FUNCTION event_pattern_ne(event_pattern, event_pattern) IS 'Do the canonical texts of two patterns differ?';
+COMMENT ON FUNCTION event_pattern_lt(event_pattern, event_pattern) IS 'Does the first patterns canonical text sort before the seconds, by bytes?';
+COMMENT ON FUNCTION event_pattern_le(event_pattern, event_pattern) IS 'Does the first patterns canonical text not sort after the seconds, by bytes?';
+COMMENT ON FUNCTION event_pattern_gt(event_pattern, event_pattern) IS 'Does the first patterns canonical text sort after the seconds, by bytes?';
+COMMENT ON FUNCTION event_pattern_ge(event_pattern, event_pattern) IS 'Does the first patterns canonical text not sort before the seconds, by bytes?';
+COMMENT ON FUNCTION event_pattern_cmp(event_pattern, event_pattern) IS 'B-tree support for event_pattern: below, at or above zero as the canonical texts sort by bytes.';
 COMMENT ON FUNCTION event_pattern_hash(event_pattern) IS 'Hash support for event_pattern.';
 COMMENT ON FUNCTION event_pattern_hash_extended(event_pattern, bigint) IS 'Hash support for event_pattern, seeded.';
 
 CREATE OPERATOR = (
 	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_eq,
-	COMMUTATOR = '=', NEGATOR = '<>', RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+	COMMUTATOR = '=', NEGATOR = '<>', RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
 );
-COMMENT ON OPERATOR = (event_pattern, event_pattern) IS 'equal';
 CREATE OPERATOR <> (
 	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_ne,
 	COMMUTATOR = '<>', NEGATOR = '=', RESTRICT = neqsel, JOIN = neqjoinsel
 );
+CREATE OPERATOR < (
+	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_lt,
+	COMMUTATOR = '>', NEGATOR = '>=', RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+CREATE OPERATOR <= (
+	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_le,
+	COMMUTATOR = '>=', NEGATOR = '>', RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+CREATE OPERATOR > (
+	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_gt,
+	COMMUTATOR = '<', NEGATOR = '<=', RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+CREATE OPERATOR >= (
+	LEFTARG = event_pattern, RIGHTARG = event_pattern, FUNCTION = event_pattern_ge,
+	COMMUTATOR = '<=', NEGATOR = '<', RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR = (event_pattern, event_pattern) IS 'equal';
 COMMENT ON OPERATOR <> (event_pattern, event_pattern) IS 'not equal';
+COMMENT ON OPERATOR < (event_pattern, event_pattern) IS 'less than, by canonical text';
+COMMENT ON OPERATOR <= (event_pattern, event_pattern) IS 'less than or equal, by canonical text';
+COMMENT ON OPERATOR > (event_pattern, event_pattern) IS 'greater than, by canonical text';
+COMMENT ON OPERATOR >= (event_pattern, event_pattern) IS 'greater than or equal, by canonical text';
+
+CREATE OPERATOR CLASS event_pattern_btree_ops
+	DEFAULT FOR TYPE event_pattern USING btree AS
+	OPERATOR 1 < (event_pattern, event_pattern),
+	OPERATOR 2 <= (event_pattern, event_pattern),
+	OPERATOR 3 = (event_pattern, event_pattern),
+	OPERATOR 4 >= (event_pattern, event_pattern),
+	OPERATOR 5 > (event_pattern, event_pattern),
+	FUNCTION 1 event_pattern_cmp(event_pattern, event_pattern);
+COMMENT ON OPERATOR CLASS event_pattern_btree_ops USING btree IS 'Equality and order of event patterns, by canonical text.';
 
 CREATE OPERATOR CLASS event_pattern_hash_ops
 	DEFAULT FOR TYPE event_pattern USING hash AS
@@ -117,3 +162,18 @@ CREATE FUNCTION test_event_pattern(event_pattern text, event text) RETURNS boole
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION test_event_pattern(text, text) IS
 'AWS''s TestEventPattern: does the event match the pattern? The event must be a JSON object with id, account, source, time, region and detail-type. Errors: "Event pattern is not valid. Reason: ...", "Parameter Event is not valid."';
+
+-- Explaining
+
+CREATE FUNCTION explain_match(event jsonb, pattern event_pattern)
+	RETURNS TABLE (path text, condition jsonb, found jsonb, matched boolean, reason text)
+	AS 'MODULE_PATHNAME'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 5;
+COMMENT ON FUNCTION explain_match(jsonb, event_pattern) IS
+'Why an event matches a pattern, or why not: a row for each field of the pattern with what was asked, what the event has there (an array if it has several values, NULL if none), and the reason in words. A field that matches alone but in another array element than a second field counts as not matched.';
+
+CREATE FUNCTION event_pattern_from(event jsonb, paths text[] DEFAULT NULL) RETURNS event_pattern
+	AS 'MODULE_PATHNAME'
+	LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_from(jsonb, text[]) IS
+'A starting pattern from a sample event, which matches the sample: the values at the paths (such as detail.state or $.detail.state; an object stands for all values below it), or, without paths, at those that say of what kind an event is (source, detail-type, eventSource, eventName). Errors: the event is no object, or has no value at a path.';

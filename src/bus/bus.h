@@ -20,6 +20,7 @@ typedef struct EbCachedRule
 {
 	int64		rule_id;
 	char	   *name;
+	char	   *owner;
 	const EbPattern *pattern;
 	int			ntargets;
 	int64	   *target_ids;
@@ -37,7 +38,7 @@ extern void eb_bus_init(void);
 extern const EbBusRules *eb_bus_rules(int64 bus_id);
 extern int	eb_bus_matching_rules(const EbBusRules *rules,
 								  const JsonbValue *event, int *matching);
-extern char *eb_bus_name(int64 bus_id);
+extern bool eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner);
 extern const char *eb_bus_name_of_arn(const char *name_or_arn);
 
 /* envelope.c */

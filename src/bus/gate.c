@@ -36,6 +36,7 @@ PG_FUNCTION_INFO_V1(eb_gate);
 PG_FUNCTION_INFO_V1(eb_caller);
 PG_FUNCTION_INFO_V1(eb_arn);
 PG_FUNCTION_INFO_V1(eb_acts_as);
+PG_FUNCTION_INFO_V1(eb_may_become);
 PG_FUNCTION_INFO_V1(eb_bus_allows_role);
 
 /* Who came through the gate; InvalidOid outside. */
@@ -144,6 +145,17 @@ eb_acts_as(PG_FUNCTION_ARGS)
 	if (superuser_arg(role))
 		PG_RETURN_BOOL(true);
 	PG_RETURN_BOOL(OidIsValid(other) && has_privs_of_role(role, other));
+}
+
+/* may_become(role, other): may the role SET ROLE to the other? */
+Datum
+eb_may_become(PG_FUNCTION_ARGS)
+{
+	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+	Oid			other = get_role_oid(NameStr(*PG_GETARG_NAME(1)), true);
+
+	PG_RETURN_BOOL(OidIsValid(role) && OidIsValid(other) &&
+				   member_can_set_role(role, other));
 }
 
 /* bus_allows(bus_id, role, action): see eb_bus_allows(). */

@@ -235,12 +235,17 @@ read_time(int index, const JsonbValue *value)
 		time = DirectFunctionCall1(float8_timestamptz,
 								   DirectFunctionCall1(numeric_float8,
 													   NumericGetDatum(value->val.numeric)));
-	else
+	else if (value->type == jbvString)
 		time = DirectFunctionCall3(timestamptz_in,
 								   CStringGetDatum(read_string(index, "Time",
 															   value)),
 								   ObjectIdGetDatum(InvalidOid),
 								   Int32GetDatum(-1));
+	else
+	{
+		wrong_type(index, "Time", "a string or a number");
+		return 0;				/* keep compiler quiet */
+	}
 	return check_time(DatumGetTimestampTz(time));
 }
 
@@ -357,7 +362,7 @@ find_written_details(char *json, int len, int nentries, bool wrapped)
 	int			index = -1;
 	bool		is_detail = false;	/* the value of a Detail follows */
 	bool		is_key = false; /* a member's name follows */
-	char	   *start = NULL;
+	const char *start = NULL;
 
 	while (json_lex(lex) == JSON_SUCCESS && lex->token_type != JSON_TOKEN_END)
 	{
@@ -626,8 +631,8 @@ eb_put_event_jsonb(PG_FUNCTION_ARGS)
 
 /*
  * matching_rules(event jsonb, event_bus_name text): the names of the enabled
- * rules that want the event, in order.  Rules belong to their owners, so this
- * is for who may put rules on the bus.
+ * rules that want the event, in order.  For who may put rules on the bus, and
+ * only those rules that he may know of.
  */
 Datum
 eb_matching_rules(PG_FUNCTION_ARGS)
@@ -640,6 +645,8 @@ eb_matching_rules(PG_FUNCTION_ARGS)
 	JsonbValue	value;
 	int		   *matching;
 	int			nmatching;
+	char	  **names;
+	char	  **owners;
 
 	if (bus_id == 0)
 		ereport(ERROR,
@@ -664,13 +671,23 @@ eb_matching_rules(PG_FUNCTION_ARGS)
 	value.val.binary.len = VARSIZE_ANY_EXHDR(event);
 	matching = palloc(rules->nrules * sizeof(int));
 	nmatching = eb_bus_matching_rules(rules, &value, matching);
+
+	/* Asking for rights may throw the rules away. */
+	names = palloc(nmatching * sizeof(char *));
+	owners = palloc(nmatching * sizeof(char *));
 	for (int i = 0; i < nmatching; i++)
 	{
-		Datum		name = CStringGetTextDatum(rules->rules[matching[i]].name);
+		names[i] = pstrdup(rules->rules[matching[i]].name);
+		owners[i] = pstrdup(rules->rules[matching[i]].owner);
+	}
+	for (int i = 0; i < nmatching; i++)
+	{
+		Datum		name = CStringGetTextDatum(names[i]);
 		bool		isnull = false;
 
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &name,
-							 &isnull);
+		if (eb_bus_shows_rule(bus_id, GetUserId(), owners[i]))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &name,
+								 &isnull);
 	}
 	return (Datum) 0;
 }

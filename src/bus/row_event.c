@@ -20,7 +20,7 @@
  * whoever writes to the table needs no right of his own, as with other
  * effects of a table's triggers.
  *
- * Arguments are parsed once per trigger and call site.
+ * Arguments are checked once per statement that fires the trigger.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -248,7 +247,7 @@ eb_put_row_event(PG_FUNCTION_ARGS)
 	row = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ?
 		trigdata->tg_newtuple : trigdata->tg_trigtuple;
 
-	/* fn_extra tells that this call site's trigger has been checked. */
+	/* fn_extra tells which trigger's arguments have been checked. */
 	if (fcinfo->flinfo->fn_extra != trigger)
 	{
 		check_arguments(trigger);

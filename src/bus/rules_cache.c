@@ -13,8 +13,8 @@
  * has been committed and what it changed itself, and no rule that another
  * transaction has not committed.
  *
- * Each of the tables has a statement trigger, cache_invalidate(), that sends
- * a relcache invalidation for it.  The server delivers it to this backend at
+ * Each of the tables has triggers, cache_invalidate(), that send a relcache
+ * invalidation for it.  The server delivers it to this backend at
  * the end of the command, to all others after commit, and undoes it when a
  * subtransaction rolls back; that is when our own entries become stale too.
  * The callback may run at any moment in which a lock is taken, so it only
@@ -151,8 +151,8 @@ eb_bus_init(void)
 }
 
 /*
- * Statement trigger on each of the tables: makes every backend forget what
- * it knows of them, in the sense of this file's first comment.
+ * Trigger on each of the tables: makes every backend forget what it knows of
+ * them, in the sense of this file's first comment.
  */
 Datum
 eb_cache_invalidate(PG_FUNCTION_ARGS)
@@ -399,6 +399,8 @@ read_rules(EbBusRules *into, int64 bus_id, Snapshot snapshot)
 		memset(rule, 0, sizeof(EbCachedRule));
 		rule->rule_id = DatumGetInt64(get_column(tuple, desc, RULE_RULE_ID));
 		rule->name = TextDatumGetCString(get_column(tuple, desc, RULE_NAME));
+		rule->owner = pstrdup(NameStr(*DatumGetName(get_column(tuple, desc,
+															   RULE_OWNER))));
 		/* The copy outlives the buffer that the tuple is in. */
 		rule->pattern = eb_pattern_detoast(PointerGetDatum(PG_DETOAST_DATUM_COPY(pattern)));
 		read_targets(rule, target_rel, target_index, snapshot);
@@ -500,15 +502,6 @@ eb_bus_find(const char *name_or_arn)
 	return 0;
 }
 
-/* A copy of the bus's name, or NULL if there is no such bus. */
-char *
-eb_bus_name(int64 bus_id)
-{
-	CachedBus  *bus = find_bus(get_cache(), bus_id);
-
-	return bus == NULL ? NULL : pstrdup(bus->name);
-}
-
 /* Has the user the rights of the named role? A role that is gone has none. */
 static bool
 has_rights_of(Oid user, const char *role)
@@ -537,4 +530,14 @@ eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action)
 			return true;
 	}
 	return false;
+}
+
+/* May the role know of a rule on the bus? Its owner may, and the bus's. */
+bool
+eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner)
+{
+	CachedBus  *bus = find_bus(get_cache(), bus_id);
+
+	return superuser_arg(roleid) || has_rights_of(roleid, owner) ||
+		(bus != NULL && has_rights_of(roleid, bus->owner));
 }

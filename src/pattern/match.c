@@ -38,6 +38,14 @@
 /* Nodes of a program whose outcomes are kept on the stack. */
 #define STACK_NODES 256
 
+#if defined(__GNUC__)
+#define prefetch_line(address) __builtin_prefetch(address)
+#else
+#define prefetch_line(address) ((void) (address))
+#endif
+#define CACHE_LINE 64
+#define PREFETCH_LINES 8
+
 typedef struct Matcher
 {
 	const EbProgram *program;
@@ -170,76 +178,112 @@ match_array(Matcher *matcher, const EbNode *node, const JsonbValue *value)
 	return outcome;
 }
 
-/*
- * Finds the entries of an object that the node's children want.  found[i]
- * becomes the index of the entry for child i, or -1.  Returns false if that
- * cannot end well because the value of a field that must have one is missing;
- * *dotted tells that the object has a name with dots that counts.
- *
- * Both the children and the entries are sorted by length and then by bytes,
- * so one pass over both suffices.
- */
-static bool
-find_entries(const EbProgram *program, const EbNode *node,
-			 const JsonbContainer *object, int *found, bool *dotted)
+/* What is known of a node's child while an object is read. */
+#define CHILD_MISSING	(-1)
+#define CHILD_DONE		(-2)
+
+/* Takes up a child's outcome; true if the object's is settled by it. */
+static inline bool
+join_child(EbOutcome *object, EbOutcome child)
 {
+	if (child != EB_OUTCOME_ABSENT)
+		*object = child;
+	return child == EB_OUTCOME_FAIL;
+}
+
+static inline EbOutcome
+match_entry(Matcher *matcher, const EbNode *child, const JsonbContainer *object, int entry)
+{
+	JsonbValue	value;
+
+	eb_container_get(object, JsonContainerSize(object) + entry,
+					 eb_container_base(object), &value);
+	return match_value(matcher, child, &value);
+}
+
+/* As jsonb compares keys: by length, then by bytes. */
+static inline int
+compare_key(const char *key, int len, const char *other, int other_len)
+{
+	if (len != other_len)
+		return len - other_len;
+	if (len > 0 && *key != *other)
+		return (unsigned char) *key - (unsigned char) *other;
+	return memcmp(key, other, len);
+}
+
+/*
+ * Walks over an object's keys and the node's children, both of which are in
+ * jsonb's order, and tries at once the children that have no further levels:
+ * a path of one segment has no other spelling, so a failure there is final,
+ * and most events fail there.  entries[i] tells what was found for child i.
+ *
+ * *dotted tells that the object has a name with dots that counts; then the
+ * outcome is not known unless it is FAIL.
+ */
+static EbOutcome
+match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
+		   int *entries, bool *dotted)
+{
+	const EbProgram *program = matcher->program;
 	const char *base = eb_container_base(object);
 	int			nkeys = JsonContainerSize(object);
+	EbOutcome	outcome = EB_OUTCOME_ABSENT;
 	uint32		offset = 0;
 	int			next = 0;
 
-	*dotted = false;
 	for (int i = 0; i < nkeys; i++)
 	{
 		uint32		start = offset;
 		uint32		len = eb_container_step(object, i, &offset);
+		int			order = 1;
 
 		while (next < node->nchildren)
 		{
 			const EbChild *child = &node->children[next];
-			int			order = (int) child->key_len - (int) len;
+			const EbNode *below = eb_program_node(program, child->node);
 
-			if (order == 0)
-				order = memcmp(eb_program_at(program, child->key), base + start, len);
+			order = compare_key(eb_program_at(program, child->key), child->key_len,
+								base + start, len);
 			if (order > 0)
 				break;
+			entries[next] = order == 0 ? i : CHILD_MISSING;
+			if (below->nchildren == 0)
+			{
+				if (order == 0)
+				{
+					entries[next] = CHILD_DONE;
+					if (join_child(&outcome, match_entry(matcher, below, object, i)))
+						return EB_OUTCOME_FAIL;
+				}
+				else if ((below->flags & EB_NODE_ABSENT_OK) == 0)
+					return EB_OUTCOME_FAIL;
+			}
+			next++;
 			if (order == 0)
-			{
-				found[next++] = i;
-				goto taken;
-			}
-			found[next++] = -1;
-
-			/* a path of one segment has no other spelling */
-			{
-				const EbNode *missing = eb_program_node(program, child->node);
-
-				if (missing->nchildren == 0 && (missing->flags & EB_NODE_ABSENT_OK) == 0)
-					return false;
-			}
+				break;
 		}
+		if (order == 0)
+			continue;
 		if (is_dotted_name(program, node, base + start, len))
-		{
 			*dotted = true;
-			return true;
-		}
-		if (next == node->nchildren && node->dotted_lengths == 0)
+		if (next == node->nchildren && (*dotted || node->dotted_lengths == 0))
 			break;
-taken:
-		;
 	}
 	while (next < node->nchildren)
-		found[next++] = -1;
-	return true;
+		entries[next++] = CHILD_MISSING;
+	return outcome;
 }
 
-static bool
-find_pairs(const EbProgram *program, const EbNode *node,
-		   const JsonbValue *object, int *found, bool *dotted)
+/* The same for an object in pieces; its keys are in no particular order. */
+static EbOutcome
+match_pairs(Matcher *matcher, const EbNode *node, const JsonbValue *object,
+			int *entries, bool *dotted)
 {
-	*dotted = false;
+	const EbProgram *program = matcher->program;
+
 	for (int i = 0; i < node->nchildren; i++)
-		found[i] = -1;
+		entries[i] = CHILD_MISSING;
 	for (int i = 0; i < object->val.object.nPairs; i++)
 	{
 		const JsonbValue *key = &object->val.object.pairs[i].key;
@@ -247,67 +291,11 @@ find_pairs(const EbProgram *program, const EbNode *node,
 										  key->val.string.len);
 
 		if (child != NULL)
-			found[child - node->children] = i;
+			entries[child - node->children] = i;
 		else if (is_dotted_name(program, node, key->val.string.val, key->val.string.len))
-		{
 			*dotted = true;
-			return true;
-		}
 	}
-	return true;
-}
-
-/*
- * The children of a node against the entries found for them; those without
- * further levels first.
- */
-static EbOutcome
-match_children(Matcher *matcher, const EbNode *node, const JsonbValue *object,
-			   const int *found)
-{
-	const EbProgram *program = matcher->program;
-	EbOutcome	outcome = EB_OUTCOME_ABSENT;
-
-	for (int round = 0; round < 2; round++)
-	{
-		bool		deeper = false;
-
-		for (int i = 0; i < node->nchildren; i++)
-		{
-			const EbNode *child = eb_program_node(program, node->children[i].node);
-			EbOutcome	below;
-
-			if ((child->nchildren > 0) != (round == 1))
-			{
-				deeper = true;
-				continue;
-			}
-			if (found[i] < 0)
-			{
-				if ((child->flags & EB_NODE_ABSENT_OK) == 0)
-					return EB_OUTCOME_FAIL;
-				continue;
-			}
-			if (object->type == jbvObject)
-				below = match_value(matcher, child, &object->val.object.pairs[found[i]].value);
-			else
-			{
-				const JsonbContainer *container = object->val.binary.data;
-				JsonbValue	value;
-
-				eb_container_get(container, JsonContainerSize(container) + found[i],
-								 eb_container_base(container), &value);
-				below = match_value(matcher, child, &value);
-			}
-			if (below == EB_OUTCOME_FAIL)
-				return EB_OUTCOME_FAIL;
-			if (below == EB_OUTCOME_POSITIVE)
-				outcome = EB_OUTCOME_POSITIVE;
-		}
-		if (!deeper)
-			break;
-	}
-	return outcome;
+	return EB_OUTCOME_ABSENT;
 }
 
 static EbOutcome
@@ -315,8 +303,8 @@ match_object(Matcher *matcher, const EbNode *node, const JsonbValue *object)
 {
 	const EbProgram *program = matcher->program;
 	int			stack[STACK_CHILDREN];
-	int		   *found = stack;
-	bool		dotted;
+	int		   *entries = stack;
+	bool		dotted = false;
 	EbOutcome	outcome;
 
 	/* the field that ends here has no value */
@@ -329,17 +317,34 @@ match_object(Matcher *matcher, const EbNode *node, const JsonbValue *object)
 	}
 
 	if (node->nchildren > STACK_CHILDREN)
-		found = palloc(node->nchildren * sizeof(int));
-	if (!(object->type == jbvObject ?
-		  find_pairs(program, node, object, found, &dotted) :
-		  find_entries(program, node, object->val.binary.data, found, &dotted)))
-		outcome = EB_OUTCOME_FAIL;
-	else if (dotted)
+		entries = palloc(node->nchildren * sizeof(int));
+	outcome = object->type == jbvObject ?
+		match_pairs(matcher, node, object, entries, &dotted) :
+		match_keys(matcher, node, object->val.binary.data, entries, &dotted);
+	if (outcome != EB_OUTCOME_FAIL && dotted)
 		outcome = eb_match_dotted(program, node, object);
-	else
-		outcome = match_children(matcher, node, object, found);
-	if (found != stack)
-		pfree(found);
+	else if (outcome != EB_OUTCOME_FAIL)
+	{
+		for (int i = 0; i < node->nchildren; i++)
+		{
+			const EbNode *child = eb_program_node(program, node->children[i].node);
+			EbOutcome	below;
+
+			if (entries[i] == CHILD_DONE)
+				continue;
+			if (entries[i] == CHILD_MISSING)
+				below = (child->flags & EB_NODE_ABSENT_OK) != 0 ?
+					EB_OUTCOME_ABSENT : EB_OUTCOME_FAIL;
+			else if (object->type == jbvObject)
+				below = match_value(matcher, child, &object->val.object.pairs[entries[i]].value);
+			else
+				below = match_entry(matcher, child, object->val.binary.data, entries[i]);
+			if (join_child(&outcome, below))
+				break;
+		}
+	}
+	if (entries != stack)
+		pfree(entries);
 	return outcome;
 }
 
@@ -401,6 +406,14 @@ bool
 eb_pattern_matches(const EbPattern *pattern, JsonbContainer *event)
 {
 	JsonbValue	value;
+
+	/*
+	 * In a scan the event is not in the processor's cache yet.  Its entries,
+	 * names and values lie one after another; ask for the first lines at once
+	 * instead of waiting for each in turn.
+	 */
+	for (int line = 1; line < PREFETCH_LINES; line++)
+		prefetch_line((const char *) event + line * CACHE_LINE);
 
 	value.type = jbvBinary;
 	value.val.binary.data = event;

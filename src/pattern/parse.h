@@ -73,8 +73,9 @@ extern bool eb_is_or_relationship(const EbJson *member);
 /* compile.c */
 extern EbPattern *eb_pattern_compile(const EbParsedPattern *parsed);
 
-/* print.c: the canonical text. */
+/* print.c: the canonical text of a pattern, and of a part of one. */
 extern void eb_pattern_print(StringInfo out, const EbParsedPattern *parsed);
+extern void eb_json_print(StringInfo out, const EbJson *value);
 
 /* operand.c */
 extern bool eb_parse_number(const char *text, Numeric *number);

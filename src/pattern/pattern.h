@@ -28,7 +28,9 @@
 #include "nodes/nodes.h"
 #include "utils/jsonb.h"
 
+#ifndef EB_PATTERN_VERSION
 #define EB_PATTERN_VERSION		1
+#endif
 
 /* Documented limits of the language; what exceeds one is refused by name. */
 #define EB_MAX_CONJUNCTIONS		1000	/* AWS's: combinations of $or alternatives */

@@ -42,8 +42,8 @@ print_number(StringInfo out, const char *spelling)
 }
 
 /* A value of the tree, its members in the order of the text. */
-static void
-print_value(StringInfo out, const EbJson *value)
+void
+eb_json_print(StringInfo out, const EbJson *value)
 {
 	bool		object = value->kind == EB_JSON_OBJECT;
 
@@ -63,7 +63,7 @@ print_value(StringInfo out, const EbJson *value)
 					escape_json(out, member->key);
 					appendStringInfoString(out, ": ");
 				}
-				print_value(out, member);
+				eb_json_print(out, member);
 			}
 			appendStringInfoChar(out, object ? '}' : ']');
 			break;
@@ -137,7 +137,7 @@ print_members(StringInfo out, const List *fields, int from, int to,
 		appendStringInfoString(out, ": ");
 		if (own)
 		{
-			print_value(out, field->values);
+			eb_json_print(out, field->values);
 			print_members(out, fields, from + 1, next, skip, end + 1, first);
 		}
 		else
@@ -164,7 +164,7 @@ eb_pattern_print(StringInfo out, const EbParsedPattern *parsed)
 
 	if (parsed->has_or)
 	{
-		print_value(out, parsed->root);
+		eb_json_print(out, parsed->root);
 		return;
 	}
 	conjunction = linitial(parsed->conjunctions);

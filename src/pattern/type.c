@@ -27,25 +27,16 @@ PG_FUNCTION_INFO_V1(event_pattern_recv);
 PG_FUNCTION_INFO_V1(event_pattern_send);
 PG_FUNCTION_INFO_V1(event_pattern_eq);
 PG_FUNCTION_INFO_V1(event_pattern_ne);
+PG_FUNCTION_INFO_V1(event_pattern_lt);
+PG_FUNCTION_INFO_V1(event_pattern_le);
+PG_FUNCTION_INFO_V1(event_pattern_gt);
+PG_FUNCTION_INFO_V1(event_pattern_ge);
+PG_FUNCTION_INFO_V1(event_pattern_cmp);
 PG_FUNCTION_INFO_V1(event_pattern_hash);
 PG_FUNCTION_INFO_V1(event_pattern_hash_extended);
 PG_FUNCTION_INFO_V1(event_pattern_from_json);
 PG_FUNCTION_INFO_V1(event_pattern_from_jsonb);
 PG_FUNCTION_INFO_V1(event_pattern_to_jsonb);
-
-/*
- * A field name that AWS's own API uses in one place, and that people take for
- * the envelope's.  It is allowed, but nearly always a slip.
- */
-static void
-notice_misspelled_fields(const EbJson *root)
-{
-	for (const EbJson *member = root->first; member != NULL; member = member->next)
-		if (strcmp(member->key, "detailType") == 0 || strcmp(member->key, "detail_type") == 0)
-			ereport(NOTICE,
-					(errmsg("event pattern names the field \"%s\", which events do not have", member->key),
-					 errhint("The field is called \"detail-type\".")));
-}
 
 /*
  * Parses, checks and compiles the text of a pattern, which is terminated.  A
@@ -75,8 +66,20 @@ eb_pattern_parse(const char *text, int len, Node *escontext)
 				 errdetail("At %s, line %d, column %d.", fault.path, line, column),
 				 fault.hint != NULL ? errhint("%s", fault.hint) : 0));
 	}
-	notice_misspelled_fields(parsed->root);
 	return eb_pattern_compile(parsed);
+}
+
+/*
+ * Tells of a field name that AWS's own API uses in one place, and that people
+ * take for the envelope's.  It is allowed, but nearly always a slip.
+ */
+static void
+notice_misspelled_fields(const EbPattern *pattern)
+{
+	if (eb_pattern_names_path(pattern, "detailType", strlen("detailType")))
+		ereport(NOTICE,
+				(errmsg("event pattern names the field \"detailType\", which events do not have"),
+				 errhint("The field is called \"detail-type\".")));
 }
 
 /*
@@ -105,6 +108,7 @@ event_pattern_in(PG_FUNCTION_ARGS)
 
 	if (pattern == NULL)
 		PG_RETURN_NULL();
+	notice_misspelled_fields(pattern);
 	PG_RETURN_POINTER(pattern);
 }
 
@@ -144,24 +148,73 @@ event_pattern_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
-static bool
-same_text(const EbPattern *a, const EbPattern *b)
+/*
+ * The order of the canonical texts, by bytes: an order without meaning, for
+ * sorting and merging.
+ */
+static int
+compare_texts(const EbPattern *a, const EbPattern *b)
 {
-	return a->text_len == b->text_len && memcmp(a->text, b->text, a->text_len) == 0;
+	int			order = memcmp(a->text, b->text, Min(a->text_len, b->text_len));
+
+	if (order != 0)
+		return order;
+	return (a->text_len > b->text_len) - (a->text_len < b->text_len);
+}
+
+/* Compares the two arguments of an SQL function. */
+static int
+compare_arguments(FunctionCallInfo fcinfo)
+{
+	EbPattern  *a = (EbPattern *) PG_GETARG_VARLENA_P(0);
+	EbPattern  *b = (EbPattern *) PG_GETARG_VARLENA_P(1);
+	int			order = compare_texts(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return order;
 }
 
 Datum
 event_pattern_eq(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(same_text((EbPattern *) PG_GETARG_VARLENA_P(0),
-							 (EbPattern *) PG_GETARG_VARLENA_P(1)));
+	PG_RETURN_BOOL(compare_arguments(fcinfo) == 0);
 }
 
 Datum
 event_pattern_ne(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!same_text((EbPattern *) PG_GETARG_VARLENA_P(0),
-							  (EbPattern *) PG_GETARG_VARLENA_P(1)));
+	PG_RETURN_BOOL(compare_arguments(fcinfo) != 0);
+}
+
+Datum
+event_pattern_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) < 0);
+}
+
+Datum
+event_pattern_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) <= 0);
+}
+
+Datum
+event_pattern_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) > 0);
+}
+
+Datum
+event_pattern_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(compare_arguments(fcinfo) >= 0);
+}
+
+Datum
+event_pattern_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(compare_arguments(fcinfo));
 }
 
 Datum

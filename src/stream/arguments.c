@@ -12,9 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "nodes/pg_list.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -47,8 +44,8 @@ eb_view_type_name(EbViewType view_type)
 }
 
 /* Names the argument in errors that others raise about its value. */
-static void
-argument_error_context(void *arg)
+void
+eb_stream_argument_context(void *arg)
 {
 	errcontext("argument \"%s\" of a stream trigger", (const char *) arg);
 }
@@ -101,7 +98,7 @@ parse_filter(const char *value)
 	ErrorContextCallback callback;
 	EbPattern  *pattern;
 
-	callback.callback = argument_error_context;
+	callback.callback = eb_stream_argument_context;
 	callback.arg = "filter";
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
@@ -198,12 +195,6 @@ eb_stream_arguments_parse(int nargs, char **args)
 	return arguments;
 }
 
-FmgrInfo *
-eb_stream_transform_lookup(const EbStreamArguments *arguments, Oid schema)
-{
-	return NULL;
-}
-
 /* SQL function: raises the error that the trigger would raise, or none. */
 Datum
 check_stream_arguments(PG_FUNCTION_ARGS)
@@ -213,7 +204,6 @@ check_stream_arguments(PG_FUNCTION_ARGS)
 	bool	   *nulls;
 	int			nvalues;
 	char	  **args;
-	EbStreamArguments *arguments;
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
 					  &values, &nulls, &nvalues);
@@ -226,7 +216,7 @@ check_stream_arguments(PG_FUNCTION_ARGS)
 					 errmsg("an argument of a stream trigger must not be null")));
 		args[i] = TextDatumGetCString(values[i]);
 	}
-	arguments = eb_stream_arguments_parse(nvalues, args);
-	(void) arguments;
+	(void) eb_transform_make(eb_stream_arguments_parse(nvalues, args),
+							 get_func_namespace(fcinfo->flinfo->fn_oid));
 	PG_RETURN_VOID();
 }

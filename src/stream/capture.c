@@ -389,7 +389,16 @@ static void
 judge_filters(EbCapture *capture, const char *arn)
 {
 	EbStreamArguments *arguments = capture->arguments;
+	MemoryContext scratch;
 
+	scratch = AllocSetContextCreate(CurrentMemoryContext,
+									"eventbridge scratch",
+									ALLOCSET_DEFAULT_SIZES);
+	for (int event = 0; event < EB_NEVENTS; event++)
+		capture->verdicts[event] = palloc(sizeof(EbVerdict) *
+										  Max(arguments->nfilters, 1));
+
+	MemoryContextSwitchTo(scratch);
 	for (int event = 0; event < EB_NEVENTS; event++)
 	{
 		JsonbValue	constants;
@@ -397,8 +406,6 @@ judge_filters(EbCapture *capture, const char *arn)
 
 		init_object(&constants, NCONSTANTS);
 		add_constants(&constants, event, arn);
-		capture->verdicts[event] = palloc(sizeof(EbVerdict) *
-										  Max(arguments->nfilters, 1));
 
 		verdict = arguments->nfilters == 0 ? EB_VERDICT_ALWAYS :
 			EB_VERDICT_NEVER;
@@ -414,6 +421,8 @@ judge_filters(EbCapture *capture, const char *arn)
 		}
 		capture->verdict[event] = verdict;
 	}
+	MemoryContextSwitchTo(capture->context);
+	MemoryContextDelete(scratch);
 }
 
 /* Does any filter that has to look at rows look at or below this path? */
@@ -528,8 +537,7 @@ build_capture(TriggerData *trigdata, Oid function)
 	capture->settings_generation = eb_settings_generation;
 	capture->arguments = eb_stream_arguments_parse(trigger->tgnargs,
 												   trigger->tgargs);
-	capture->transform = eb_stream_transform_lookup(capture->arguments,
-													schema);
+	capture->transform = eb_transform_make(capture->arguments, schema);
 	capture->sequence = get_relname_relid("capture_number", schema);
 	if (!OidIsValid(capture->sequence))
 		elog(ERROR, "could not find sequence \"%s\"", "capture_number");
@@ -551,6 +559,17 @@ build_capture(TriggerData *trigdata, Oid function)
 	return capture;
 }
 
+/* Says whose arguments an error is about. */
+static void
+trigger_error_context(void *arg)
+{
+	TriggerData *trigdata = arg;
+
+	errcontext("stream trigger \"%s\" on table \"%s\"",
+			   trigdata->tg_trigger->tgname,
+			   RelationGetRelationName(trigdata->tg_relation));
+}
+
 /*
  * Makes an entry's contents.  They are built aside, so that an error leaves
  * nothing half done.  The entry counts as valid from the start, and keeps
@@ -562,6 +581,12 @@ make_capture(EbCaptureEntry *entry, TriggerData *trigdata, Oid function)
 	MemoryContext context;
 	MemoryContext old_context;
 	EbCapture  *capture;
+	ErrorContextCallback callback;
+
+	callback.callback = trigger_error_context;
+	callback.arg = trigdata;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 
 	entry->valid = true;
 	entry->capture = NULL;
@@ -573,6 +598,8 @@ make_capture(EbCaptureEntry *entry, TriggerData *trigdata, Oid function)
 	MemoryContextSwitchTo(old_context);
 	MemoryContextSetParent(context, captures_context);
 	entry->capture = capture;
+
+	error_context_stack = callback.previous;
 }
 
 /*

@@ -55,6 +55,9 @@ typedef struct EbStreamArguments
 	char	   *input_template; /* or NULL */
 } EbStreamArguments;
 
+/* What input_path or input_template makes of a record; see message.c. */
+typedef struct EbTransform EbTransform;
+
 /* A column of the table. */
 typedef struct EbColumn
 {
@@ -124,7 +127,7 @@ typedef struct EbCapture
 
 	EbStreamArguments *arguments;
 	Oid			sequence;		/* source of capture numbers */
-	FmgrInfo   *transform;		/* of input_path or input_template, or NULL */
+	EbTransform *transform;		/* of records into messages, or NULL */
 
 	int			ncolumns;
 	EbColumn   *columns;
@@ -154,9 +157,13 @@ typedef struct EbCapture
 
 /* arguments.c */
 extern EbStreamArguments *eb_stream_arguments_parse(int nargs, char **args);
-extern FmgrInfo *eb_stream_transform_lookup(const EbStreamArguments *arguments,
-											Oid schema);
 extern const char *eb_view_type_name(EbViewType view_type);
+extern void eb_stream_argument_context(void *arg);
+
+/* message.c */
+extern EbTransform *eb_transform_make(const EbStreamArguments *arguments,
+									  Oid schema);
+extern bool eb_transform_record(EbTransform *transform, StringInfo message);
 
 /* capture.c */
 extern EbCapture *eb_capture_get(TriggerData *trigdata, Oid function);

@@ -12,7 +12,8 @@
  * record without its images, marked by a member "claimCheck", and without
  * its Keys too if even they are too long.  Since every record has an eventID
  * of its own, no two are equal, and PostgreSQL, which drops equal
- * notifications of one transaction, drops none of them.
+ * notifications of one transaction, drops none of them.  A transformed
+ * message need not have an id; see message.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -438,8 +439,14 @@ send_record(EbCapture *capture, EbEventName event)
 		record.fits = false;
 	if (record.fits)
 	{
-		append_record(&message, capture, &record, EB_NOTIFY_LIMIT);
-		record.fits = message.len < EB_NOTIFY_LIMIT;
+		if (capture->transform == NULL)
+			append_record(&message, capture, &record, EB_NOTIFY_LIMIT);
+		else
+		{
+			append_record(&message, capture, &record, MaxAllocSize);
+			record.fits = eb_transform_record(capture->transform, &message);
+		}
+		record.fits = record.fits && message.len < EB_NOTIFY_LIMIT;
 	}
 	if (!record.fits)
 		build_claim_check(&message, capture, &record);

@@ -25,7 +25,10 @@ PG_FUNCTION_INFO_V1(input_path);
 PG_FUNCTION_INFO_V1(json_input_path);
 PG_FUNCTION_INFO_V1(transform_input);
 PG_FUNCTION_INFO_V1(json_transform_input);
+PG_FUNCTION_INFO_V1(transform_pipe_input);
+PG_FUNCTION_INFO_V1(json_transform_pipe_input);
 PG_FUNCTION_INFO_V1(check_input_transformer);
+PG_FUNCTION_INFO_V1(check_pipe_input_template);
 PG_FUNCTION_INFO_V1(check_target_input);
 
 /*
@@ -138,10 +141,11 @@ get_path(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * The template that the arguments make.
+ * The template that the arguments make; a pipe's has no map.
  */
 static Compiled *
-get_template(FunctionCallInfo fcinfo, int map_argno, int template_argno)
+get_template(FunctionCallInfo fcinfo, EbTemplateKind kind,
+			 int map_argno, int template_argno)
 {
 	text	   *source = PG_GETARG_TEXT_PP(template_argno);
 	struct varlena *map = NULL;
@@ -149,7 +153,7 @@ get_template(FunctionCallInfo fcinfo, int map_argno, int template_argno)
 	MemoryContext old;
 	List	   *faults = NIL;
 
-	if (!PG_ARGISNULL(map_argno))
+	if (kind == EB_TEMPLATE_RULE && !PG_ARGISNULL(map_argno))
 		map = PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(map_argno));
 	compiled = find_compiled(fcinfo, source, map);
 	if (compiled != NULL)
@@ -158,7 +162,7 @@ get_template(FunctionCallInfo fcinfo, int map_argno, int template_argno)
 	compiled = make_compiled(source, map);
 	old = MemoryContextSwitchTo(compiled->context);
 	compiled->template =
-		eb_template_parse(EB_TEMPLATE_RULE,
+		eb_template_parse(kind,
 						  compiled->text, compiled->text_len,
 						  map ? DatumGetJsonbP(PointerGetDatum(map)) : NULL,
 						  NULL, &faults);
@@ -178,23 +182,43 @@ get_template(FunctionCallInfo fcinfo, int map_argno, int template_argno)
 }
 
 /*
- * The work of both transform functions: arguments are event, paths map,
- * template, variables; only map and variables may be NULL.
+ * The work of all transform functions, whose arguments are event, for a rule
+ * the paths map, template, variables; only map and variables may be NULL.
  */
 static Datum
-transform(FunctionCallInfo fcinfo, const EbJson *event)
+transform(FunctionCallInfo fcinfo, EbTemplateKind kind, bool event_is_json)
 {
-	Compiled   *compiled = get_template(fcinfo, 1, 2);
-	Jsonb	   *variables = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	int			template_argno = kind == EB_TEMPLATE_RULE ? 2 : 1;
+	int			variables_argno = template_argno + 1;
+	Compiled   *compiled;
+	EbJson		event;
+	Jsonb	   *variables = NULL;
 	text	   *result;
 
-	if (variables != NULL && !JB_ROOT_IS_OBJECT(variables))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("variables must be a JSON object")));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(template_argno))
+		PG_RETURN_NULL();
+
+	compiled = get_template(fcinfo, kind, 1, template_argno);
+	if (event_is_json)
+	{
+		text	   *source = PG_GETARG_TEXT_PP(0);
+
+		eb_json_from_text(&event, VARDATA_ANY(source),
+						  VARSIZE_ANY_EXHDR(source));
+	}
+	else
+		eb_json_from_jsonb(&event, PG_GETARG_JSONB_P(0));
+	if (!PG_ARGISNULL(variables_argno))
+	{
+		variables = PG_GETARG_JSONB_P(variables_argno);
+		if (!JB_ROOT_IS_OBJECT(variables))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("variables must be a JSON object")));
+	}
 
 	resetStringInfo(&compiled->buffer);
-	eb_template_fill(compiled->template, event, variables, &compiled->buffer);
+	eb_template_fill(compiled->template, &event, variables, &compiled->buffer);
 	result = cstring_to_text_with_len(compiled->buffer.data,
 									  compiled->buffer.len);
 	if (compiled->buffer.maxlen > EB_KEPT_BUFFER_SIZE)
@@ -211,25 +235,25 @@ transform(FunctionCallInfo fcinfo, const EbJson *event)
 Datum
 transform_input(PG_FUNCTION_ARGS)
 {
-	EbJson		event;
-
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	eb_json_from_jsonb(&event, PG_GETARG_JSONB_P(0));
-	return transform(fcinfo, &event);
+	return transform(fcinfo, EB_TEMPLATE_RULE, false);
 }
 
 Datum
 json_transform_input(PG_FUNCTION_ARGS)
 {
-	text	   *source;
-	EbJson		event;
+	return transform(fcinfo, EB_TEMPLATE_RULE, true);
+}
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	source = PG_GETARG_TEXT_PP(0);
-	eb_json_from_text(&event, VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source));
-	return transform(fcinfo, &event);
+Datum
+transform_pipe_input(PG_FUNCTION_ARGS)
+{
+	return transform(fcinfo, EB_TEMPLATE_PIPE, false);
+}
+
+Datum
+json_transform_pipe_input(PG_FUNCTION_ARGS)
+{
+	return transform(fcinfo, EB_TEMPLATE_PIPE, true);
 }
 
 Datum
@@ -301,6 +325,22 @@ check_input_transformer(PG_FUNCTION_ARGS)
 							 PG_ARGISNULL(2) ? NULL :
 							 text_to_cstring(PG_GETARG_TEXT_PP(2)),
 							 &faults);
+	return_faults(fcinfo, faults);
+	return (Datum) 0;
+}
+
+/*
+ * Each fault of a pipe's template as a row.
+ */
+Datum
+check_pipe_input_template(PG_FUNCTION_ARGS)
+{
+	text	   *template = PG_GETARG_TEXT_PP(0);
+	List	   *faults = NIL;
+
+	(void) eb_template_parse(EB_TEMPLATE_PIPE,
+							 VARDATA_ANY(template), VARSIZE_ANY_EXHDR(template),
+							 NULL, NULL, &faults);
 	return_faults(fcinfo, faults);
 	return (Datum) 0;
 }

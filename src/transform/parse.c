@@ -261,16 +261,16 @@ add_map_entry(Parser *parser, const JsonbValue *key, const JsonbValue *value)
 
 	if (len == 0)
 		eb_template_add_constraint(&parser->faults, ERRCODE_INVALID_PARAMETER_VALUE,
-							 "inputTransformer.inputPathsMap", name, len,
-							 "Map keys must satisfy constraint: [Member must have length greater than or equal to 1]");
+								   "inputTransformer.inputPathsMap", name, len,
+								   "Map keys must satisfy constraint: [Member must have length greater than or equal to 1]");
 	else if (!is_map_key(name, len))
 		eb_template_add_constraint(&parser->faults, ERRCODE_INVALID_PARAMETER_VALUE,
-							 "inputTransformer.inputPathsMap", name, len,
-							 "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [A-Za-z0-9\\_\\-]+]");
+								   "inputTransformer.inputPathsMap", name, len,
+								   "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [A-Za-z0-9\\_\\-]+]");
 	else if (len > EB_PATHS_MAP_KEY_LENGTH)
 		eb_template_add_constraint(&parser->faults, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							 "inputTransformer.inputPathsMap", name, len,
-							 "Map keys must satisfy constraint: [Member must have length less than or equal to 256]");
+								   "inputTransformer.inputPathsMap", name, len,
+								   "Map keys must satisfy constraint: [Member must have length less than or equal to 256]");
 
 	if (value->type != jbvString)
 		add_fault(parser,
@@ -280,15 +280,15 @@ add_map_entry(Parser *parser, const JsonbValue *key, const JsonbValue *value)
 	else if (pg_mbstrlen_with_len(value->val.string.val, value->val.string.len) >
 			 EB_PATH_MAX_LENGTH)
 		eb_template_add_constraint(&parser->faults, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							 "inputTransformer.inputPathsMap",
-							 value->val.string.val, value->val.string.len,
-							 "Map value must satisfy constraint: [Member must have length less than or equal to 256]");
+								   "inputTransformer.inputPathsMap",
+								   value->val.string.val, value->val.string.len,
+								   "Map value must satisfy constraint: [Member must have length less than or equal to 256]");
 	else
 	{
 		path = eb_path_parse(value->val.string.val, value->val.string.len, &fault);
 		if (path == NULL)
 			add_fault(parser,
-				  psprintf("%s is invalid.", subject(parser, "InputPath")),
+					  psprintf("%s is invalid.", subject(parser, "InputPath")),
 					  eb_path_fault_detail(value->val.string.val,
 										   value->val.string.len, &fault));
 	}
@@ -306,8 +306,7 @@ add_paths_map(Parser *parser, Jsonb *map)
 
 	if (!JB_ROOT_IS_OBJECT(map))
 	{
-		add_fault(parser,
-				  "input paths map must be a JSON object", NULL);
+		add_fault(parser, "input paths map must be a JSON object", NULL);
 		return;
 	}
 	if (JB_ROOT_COUNT(map) > EB_PATHS_MAP_MAX_SIZE)
@@ -319,8 +318,8 @@ add_paths_map(Parser *parser, Jsonb *map)
 		eb_json_from_jsonb(&whole, map);
 		eb_json_append(&text, &whole);
 		eb_template_add_constraint(&parser->faults, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							 "inputTransformer.inputPathsMap", text.data, text.len,
-							 "Member must have length less than or equal to 100");
+								   "inputTransformer.inputPathsMap", text.data, text.len,
+								   "Member must have length less than or equal to 100");
 		return;
 	}
 
@@ -451,7 +450,7 @@ take_placeholder(Parser *parser, EbPosition position)
 
 		if (variable->json_field_only && position != EB_POSITION_VALUE)
 			add_fault(parser,
-				  psprintf(position == EB_POSITION_TEXT ?
+					  psprintf(position == EB_POSITION_TEXT ?
 							   "%s contains placeholder %.*s valid only for JSON template." :
 							   "%s contains placeholder %.*s valid only as the value of a JSON field.",
 							   subject(parser, "InputTemplate"), len, name),
@@ -479,7 +478,7 @@ refuse_key_placeholder(Parser *parser)
 		return false;
 
 	add_fault(parser,
-				  psprintf("%s contains placeholder %.*s in an object key.",
+			  psprintf("%s contains placeholder %.*s in an object key.",
 					   subject(parser, "InputTemplate"), len, parser->p + 1),
 			  psprintf("The placeholder stands at %s; it can stand only for a value.",
 					   place(parser, parser->p)));
@@ -847,12 +846,14 @@ eb_template_parse(EbTemplateKind kind, const char *text, int len,
 		add_paths_map(&parser, paths_map);
 	if (len == 0 && kind == EB_TEMPLATE_RULE)
 		eb_template_add_constraint(&parser.faults, ERRCODE_INVALID_PARAMETER_VALUE,
-							 "inputTransformer.inputTemplate", text, len,
-							 "Member must have length greater than or equal to 1");
+								   "inputTransformer.inputTemplate", text, len,
+								   "Member must have length greater than or equal to 1");
 	else if (pg_mbstrlen_with_len(text, len) > EB_TEMPLATE_MAX_LENGTH)
 		eb_template_add_constraint(&parser.faults, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							 "inputTransformer.inputTemplate", text, len,
-							 "Member must have length less than or equal to 8192");
+								   kind == EB_TEMPLATE_RULE ?
+								   "inputTransformer.inputTemplate" : "inputTemplate",
+								   text, len,
+								   "Member must have length less than or equal to 8192");
 	else
 		parse_template(&parser);
 

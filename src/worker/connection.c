@@ -15,6 +15,9 @@
  * the database's users have made is called by mistake, and then to run the
  * caller's commands, all in one transaction.
  *
+ * The time that connecting may take is for the attempt as a whole, all hosts
+ * of a connection string that has several included.
+ *
  * A peer that vanished without a word is noticed by keep-alive packets;
  * their times are ours unless the connection string has others.
  *
@@ -222,13 +225,23 @@ start_connecting(void *arg)
 	watch(c, POLLOUT, connect_ready);
 }
 
-/* Sends what setting up takes. */
+/*
+ * Sends what setting up takes.
+ *
+ * We want UTF-8.  But a database in SQL_ASCII may hold anything, and the
+ * server ends a session to which it has to send a notification that is not
+ * valid in the client's encoding; there, we take the bytes as they are.
+ */
 static void
 start_setup(EbConnection *c)
 {
+	const char *encoding = PQparameterStatus(c->conn, "server_encoding");
+	bool		raw = encoding && strcmp(encoding, "SQL_ASCII") == 0;
 	char	   *commands = c->handlers.setup(c->conn, c->arg);
 	char	   *all = psprintf("SELECT pg_catalog.set_config('search_path', '', false),"
-							   " pg_catalog.pg_backend_pid();\n%s", commands);
+							   " pg_catalog.pg_backend_pid();\n%s%s",
+							   raw ? "SET client_encoding = 'SQL_ASCII';\n" : "",
+							   commands);
 
 	c->state = SETTING_UP;
 	if (PQsetnonblocking(c->conn, 1) != 0 || !PQsendQuery(c->conn, all))

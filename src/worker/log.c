@@ -44,8 +44,8 @@ eb_log_timestamps(void)
 }
 
 /*
- * Text from outside, in double quotes and on one line: control characters
- * are shown as \xNN, so that nobody can forge a log line.  The result is
+ * Text from outside, in double quotes and on one line: quotes are doubled and
+ * control characters shown as \xNN, so that nobody can forge a log line.  The result is
  * malloc'd.
  */
 char *
@@ -62,6 +62,8 @@ eb_log_quote(const char *text)
 
 		if (c < 0x20 || c == 0x7f)
 			appendPQExpBuffer(&buf, "\\x%02x", c);
+		else if (c == '"')
+			appendPQExpBufferStr(&buf, "\"\"");
 		else
 			appendPQExpBufferChar(&buf, *p);
 	}

@@ -28,7 +28,7 @@
 int
 main(int argc, char **argv)
 {
-	EbListenOptions options;
+	static EbListenOptions options; /* the loop's handlers see it, too */
 	const char *command = argc > 1 ? argv[1] : NULL;
 
 	pg_logging_init(EB_PROGNAME);

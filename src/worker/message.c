@@ -11,9 +11,9 @@
  * says whether it is, but its value is not used: it keeps numbers as
  * doubles, and 12345678901234567890 must leave as it came.  So the payload's
  * own text goes in, less the white space.  cJSON also lets some things pass
- * that are not JSON (01, a raw line feed in a string, a byte order mark);
- * since those would spoil the line for every other reader, the text is
- * checked again while the white space is taken out.
+ * that are not JSON (01, or \uZZZZ and raw line feeds in strings); since those
+ * would spoil the line for every other reader, the text is checked again
+ * while the white space is taken out.
  *
  *-------------------------------------------------------------------------
  */
@@ -110,7 +110,15 @@ compact_json(char *text)
 			if (c == '"')
 				in_string = false;
 			else if (c == '\\')
+			{
 				end++;
+				if (in[1] == 'u')
+				{
+					if (strspn(in + 2, "0123456789abcdefABCDEF") < 4)
+						return false;
+					end += 4;
+				}
+			}
 		}
 		else if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
 		{

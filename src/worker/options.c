@@ -81,7 +81,7 @@ static const struct option listen_options[] = {
 void
 eb_options_print_help(void)
 {
-	printf("%s brings messages from PostgreSQL's NOTIFY to commands and webhooks.\n\n", EB_PROGNAME);
+	printf("%s brings PostgreSQL's notifications to commands and webhooks.\n\n", EB_PROGNAME);
 	printf("Usage:\n  %s listen [OPTION]... --channel=NAME... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
 	printf("Each message that is notified on a channel becomes one line of JSON:\n"
 		   "  {\"channel\":\"...\",\"pid\":...,\"payload\":...,\"received\":\"...\"}\n"
@@ -273,6 +273,14 @@ set_webhook_from_file(EbListenOptions *options, const char *path)
 	set_webhook(options, pg_strdup(line), "the file");
 }
 
+/* The last one given counts. */
+static void
+set_string(char **field, const char *value)
+{
+	free(*field);
+	*field = pg_strdup(value);
+}
+
 /* Takes one option of "listen". */
 static void
 take_listen_option(EbListenOptions *options, int opt, const char *name)
@@ -337,16 +345,16 @@ take_listen_option(EbListenOptions *options, int opt, const char *name)
 			options->stop_on_failure = true;
 			break;
 		case 'd':
-			options->connection.dbname = pg_strdup(optarg);
+			set_string(&options->connection.dbname, optarg);
 			break;
 		case 'h':
-			options->connection.host = pg_strdup(optarg);
+			set_string(&options->connection.host, optarg);
 			break;
 		case 'p':
-			options->connection.port = pg_strdup(optarg);
+			set_string(&options->connection.port, optarg);
 			break;
 		case 'U':
-			options->connection.username = pg_strdup(optarg);
+			set_string(&options->connection.username, optarg);
 			break;
 		case 'w':
 			options->connection.prompt = EB_PROMPT_NEVER;

@@ -73,7 +73,7 @@ verdict "control file, META.json and CHANGELOG.md name one version" "$(
 # The installed objects meet what somebody else made (CVE-2022-2625).
 verdict "install and upgrade scripts create, never replace" "$(
 	ls sql/parts/*.sql sql/eventbridge--*--*.sql 2> /dev/null |
-		xargs grep -niE 'CREATE +OR +REPLACE|IF +NOT +EXISTS' || true)"
+		xargs grep -niE 'CREATE +OR +REPLACE|(TABLE|INDEX|SCHEMA|SEQUENCE|VIEW|COLUMN|EXTENSION|VALUE) +IF +NOT +EXISTS' || true)"
 
 verdict "server versions are told apart in compat.h only" "$(
 	grep -rln PG_VERSION_NUM src --include='*.[ch]' | grep -vx src/compat.h || true)"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# make bench: runs benchmark scripts (test/bench/*.sql), each in a database of its own
+# on a throwaway server, and prints their tables.  One process a query: no JIT, no
+# parallel workers; all in memory, and no waiting for the disk.
+
+. "$(dirname "$0")/lib.sh"
+
+[ $# -gt 0 ] || die "there is no benchmark"
+need build test
+build_and_install
+make_scratch
+copy_tree
+start_cluster "shared_buffers = 2GB" "work_mem = 256MB" "maintenance_work_mem = 512MB" \
+	"jit = off" "max_parallel_workers_per_gather = 0" "max_parallel_maintenance_workers = 0" \
+	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "autovacuum = off" "full_page_writes = off"
+
+echo "$("$PG_CONFIG" --version), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+status=0
+cd "$scratch/tree/test/bench"
+for script in "$@"; do
+	name=$(basename "$script" .sql)
+	step "$name"
+	as_server createdb "$name"
+	as_server psql -X -q -d "$name" -c 'CREATE EXTENSION eventbridge'
+	as_server psql -X -q -d "$name" -v ON_ERROR_STOP=1 -P footer=off -f "$name.sql" || status=1
+	as_server dropdb "$name"
+done
+exit $status
