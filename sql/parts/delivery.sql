@@ -459,10 +459,10 @@ END $$;
 COMMENT ON FUNCTION _bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text) IS
 'Internal: the end of a delivery that failed for good.';
 
-CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL, INOUT deliveries bigint DEFAULT 0)
+CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_run_deliveries' LANGUAGE C;
-COMMENT ON PROCEDURE run_deliveries(integer, bigint) IS
-'Makes one pass over what is owed to targets in the database, committing batch by batch, and tells how many deliveries it attempted. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. Cannot run inside a transaction block.';
+COMMENT ON PROCEDURE run_deliveries(integer) IS
+'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. Cannot run inside a transaction block.';
 
 /* ---------------------------- maintenance ---------------------------- */
 
@@ -915,3 +915,121 @@ LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION _lanes_with_work() IS
 'Internal: who is owed something, or waits for a retry.';
+
+/* ---------------------------------------------------------------------
+ * Seen from outside. The views show the rules that one owns or whose bus one
+ * owns.
+ * --------------------------------------------------------------------- */
+
+CREATE VIEW rule_metrics WITH (security_barrier) AS
+	SELECT b.name AS event_bus_name, r.name AS rule_name,
+		CASE WHEN GROUPING(m.minute) = 0 THEN m.minute END AS minute,
+		sum(m.first_attempts) AS "Invocations",
+		sum(m.first_attempts + m.retries) AS "InvocationAttempts",
+		sum(m.successes) AS "SuccessfulInvocationAttempts",
+		sum(m.retries) AS "RetryInvocationAttempts",
+		sum(m.failed) AS "FailedInvocations",
+		sum(m.looped) AS "DeadLetterInvocations",
+		sum(m.to_dlq) AS "InvocationsSentToDlq",
+		sum(m.not_to_dlq) AS "InvocationsFailedToBeSentToDlq",
+		round(sum(m.start_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationStartLatency",
+		round(sum(m.attempt_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationCompleteLatency",
+		round(sum(m.latency) / nullif(sum(m.successes), 0) / 1000, 3) AS "IngestionToInvocationSuccessLatency"
+	FROM (SELECT date_trunc('minute', d.at) AS minute, d.* FROM eventbridge.delivery_metric AS d) AS m
+		JOIN eventbridge.rule AS r USING (rule_id)
+		JOIN eventbridge.event_bus AS b USING (bus_id)
+	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)
+	GROUP BY GROUPING SETS ((b.name, r.name), (b.name, r.name, m.minute))
+	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
+COMMENT ON VIEW rule_metrics IS
+'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
+
+/* Everything that is known of each delivery, for the views below. */
+CREATE VIEW delivery_state AS
+	SELECT d.event_id, t.target_id, d.ingestion_time,
+		CASE WHEN eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no) THEN 'DELIVERED'
+			WHEN eventbridge._has_passed(p.taken_snapshot, p.taken_xid, p.taken_no, d.xid, d.no) THEN 'IN_FLIGHT'
+			ELSE 'WAITING' END AS status
+	FROM eventbridge.delivery_log AS d, unnest(d.targets, d.lanes) AS t (target_id, lane)
+		LEFT JOIN eventbridge.delivery_position AS p USING (lane);
+COMMENT ON VIEW delivery_state IS
+'How far the first attempt of each delivery in the log has come; DELIVERED means that it was made.';
+
+CREATE VIEW delivery_status WITH (security_barrier) AS
+	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
+		coalesce(l.waiting, 0) AS waiting, coalesce(l.in_flight, 0) AS in_flight,
+		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
+		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
+	FROM eventbridge.target AS t
+		JOIN eventbridge.rule AS r USING (rule_id)
+		JOIN eventbridge.event_bus AS b USING (bus_id)
+		LEFT JOIN (SELECT s.target_id, count(*) FILTER (WHERE s.status = 'WAITING') AS waiting,
+				count(*) FILTER (WHERE s.status = 'IN_FLIGHT') AS in_flight, min(s.ingestion_time) AS oldest
+			FROM eventbridge.delivery_state AS s WHERE s.status <> 'DELIVERED' GROUP BY 1) AS l USING (target_id)
+		LEFT JOIN (SELECT x.target_id, count(*) AS retrying, min(x.ingestion_time) AS oldest
+			FROM eventbridge.delivery_retry AS x GROUP BY 1) AS y USING (target_id)
+		LEFT JOIN (SELECT (m.dead_letter ->> 'target_id')::bigint AS target_id, count(*) AS dead
+			FROM eventbridge.queue_message AS m WHERE m.dead_letter IS NOT NULL GROUP BY 1) AS q USING (target_id)
+	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+COMMENT ON VIEW delivery_status IS
+'Per target: deliveries that wait, that a worker has taken, that are tried again, that lie in a dead-letter queue, and the age of the oldest that is not delivered.';
+
+CREATE VIEW dead_letters WITH (security_barrier) AS
+	SELECT q.name AS queue_name, m.message_id, m.event_id, m.sent_at,
+		m.message_attributes #>> '{RULE_ARN,StringValue}' AS rule_arn,
+		m.message_attributes #>> '{TARGET_ARN,StringValue}' AS target_arn,
+		m.message_attributes #>> '{ERROR_CODE,StringValue}' AS error_code,
+		m.message_attributes #>> '{ERROR_MESSAGE,StringValue}' AS error_message,
+		m.message_attributes #>> '{EXHAUSTED_RETRY_CONDITION,StringValue}' AS exhausted_retry_condition,
+		(m.message_attributes #>> '{RETRY_ATTEMPTS,StringValue}')::integer AS retry_attempts,
+		m.body
+	FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
+	WHERE m.dead_letter IS NOT NULL AND eventbridge._acts_as(current_user, q.owner);
+COMMENT ON VIEW dead_letters IS
+'The dead letters in the queues that the current role owns, with AWS''s message attributes.';
+
+CREATE VIEW delivery_trace WITH (security_barrier) AS
+	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
+		CASE WHEN y.retry_id IS NOT NULL THEN CASE WHEN y.attempts = 0 THEN 'WAITING' ELSE 'RETRYING' END
+			ELSE coalesce(o.status, s.status) END AS status,
+		coalesce(y.attempts, o.attempts, CASE s.status WHEN 'DELIVERED' THEN 1 ELSE 0 END) AS attempts,
+		coalesce(y.error_code, o.error_code) AS error_code,
+		coalesce(y.error_message, o.error_message) AS error_message,
+		y.next_attempt
+	FROM (SELECT event_id, target_id FROM eventbridge.delivery_state
+		  UNION SELECT event_id, target_id FROM eventbridge.delivery_retry
+		  UNION SELECT event_id, target_id FROM eventbridge.delivery_outcome) AS e
+		JOIN eventbridge.target AS t USING (target_id)
+		JOIN eventbridge.rule AS r USING (rule_id)
+		JOIN eventbridge.event_bus AS b USING (bus_id)
+		LEFT JOIN eventbridge.delivery_state AS s USING (event_id, target_id)
+		LEFT JOIN eventbridge.delivery_retry AS y USING (event_id, target_id)
+		LEFT JOIN LATERAL (SELECT x.* FROM eventbridge.delivery_outcome AS x
+			WHERE x.event_id = e.event_id AND x.target_id = e.target_id ORDER BY x.at DESC LIMIT 1) AS o ON true
+	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+COMMENT ON VIEW delivery_trace IS
+'The deliveries that are still known: those in the log, those tried again, and those that failed lately.';
+
+CREATE FUNCTION explain_delivery(event_id uuid)
+RETURNS TABLE (event_bus_name text, rule_name text, target_id text, target_arn text, status text, attempts integer,
+			   error_code text, error_message text, next_attempt timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp ROWS 5 AS $$
+	SELECT d.event_bus_name, d.rule_name, d.target_id, d.target_arn, d.status, d.attempts,
+		d.error_code, d.error_message, d.next_attempt
+	FROM eventbridge.delivery_trace AS d WHERE d.event_id = $1 ORDER BY 1, 2, 3
+$$;
+COMMENT ON FUNCTION explain_delivery(uuid) IS
+'What has become of an event: a row for each target that a rule matched it for. status is WAITING, IN_FLIGHT, RETRYING, DELIVERED, DEAD (in its dead-letter queue) or DROPPED (it has none). Events leave the log after eventbridge.log_retention.';
+
+GRANT SELECT ON queues, rule_metrics, delivery_status, dead_letters, delivery_trace TO PUBLIC;
+
+/* What is internal, and what manages, is not for everybody. */
+REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
+	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text),
+	_tidy(), _carry_over(integer, integer), _empty_set(integer, integer), _rotate(), _lanes_with_work(),
+	_adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]), _queue(text),
+	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
+	_receive_message_batch(text, integer, integer), _delete_message(text, text),
+	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
+	create_queue(text, jsonb), delete_queue(text)
+	FROM PUBLIC;

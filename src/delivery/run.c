@@ -22,7 +22,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
@@ -784,16 +783,13 @@ eb_run_pass(int64 max_deliveries)
 }
 
 /*
- * run_deliveries(max_deliveries integer, INOUT deliveries bigint)
+ * run_deliveries(max_deliveries integer)
  */
 Datum
 eb_run_deliveries(PG_FUNCTION_ARGS)
 {
 	int64		max_deliveries = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	CallContext *call = (CallContext *) fcinfo->context;
-	TupleDesc	desc;
-	Datum		values[1];
-	bool		nulls[1] = {false};
 
 	if (max_deliveries <= 0)
 		ereport(ERROR,
@@ -804,13 +800,9 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("run_deliveries cannot run inside a transaction block"),
 				 errdetail("It commits after each batch.")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	desc = BlessTupleDesc(desc);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	values[0] = Int64GetDatum(eb_run_pass(max_deliveries));
+	(void) eb_run_pass(max_deliveries);
 	SPI_finish();
-
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_VOID();
 }
