@@ -18,8 +18,9 @@ CREATE TYPE event_pattern_set (
 	SEND = event_pattern_set_send,
 	INTERNALLENGTH = VARIABLE,
 	ALIGNMENT = double,
-	STORAGE = extended
+	STORAGE = external
 );
+-- Stored uncompressed: it is read as it lies there.
 COMMENT ON TYPE event_pattern_set IS
 'Many event patterns, compiled to be matched together; made by the aggregate event_pattern_set(event_pattern). Text: a JSON array of event patterns, in order. Errors: those of event_pattern.';
 

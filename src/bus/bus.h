@@ -13,31 +13,20 @@
 #include "utils/uuid.h"
 
 #include "bus/publish.h"
-#include "pattern/pattern.h"
 
-/* A rule as the cache holds it: enabled, and with a pattern. */
-typedef struct EbCachedRule
+/* A rule that wants an event. */
+typedef struct EbMatchingRule
 {
-	int64		rule_id;
 	char	   *name;
 	char	   *owner;
-	const EbPattern *pattern;
-	int			ntargets;
-	int64	   *target_ids;
-} EbCachedRule;
-
-typedef struct EbBusRules
-{
-	int			nrules;
-	int			ntargets;		/* of all rules */
-	EbCachedRule *rules;		/* by name */
-} EbBusRules;
+} EbMatchingRule;
 
 /* rules_cache.c */
 extern void eb_bus_init(void);
-extern const EbBusRules *eb_bus_rules(int64 bus_id);
-extern int	eb_bus_matching_rules(const EbBusRules *rules,
-								  const JsonbValue *event, int *matching);
+extern int	eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
+									EbMatchedTarget **targets);
+extern int	eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,
+								  EbMatchingRule **matching);
 extern bool eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner);
 extern const char *eb_bus_name_of_arn(const char *name_or_arn);
 

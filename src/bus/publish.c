@@ -21,39 +21,6 @@
 
 EbPublishSink eb_publish_sink = NULL;
 
-/*
- * The targets of the rules that want the event, in *targets; returns their
- * number.  The result is the caller's: the rules may be gone afterwards.
- */
-static int
-wanted_targets(const EbBusRules *rules, const JsonbValue *event,
-			   EbMatchedTarget **targets)
-{
-	int		   *matching = palloc(rules->nrules * sizeof(int));
-	int			nmatching = eb_bus_matching_rules(rules, event, matching);
-	int			ntargets = 0;
-	EbMatchedTarget *target;
-
-	for (int i = 0; i < nmatching; i++)
-		ntargets += rules->rules[matching[i]].ntargets;
-	if (ntargets == 0)
-		return 0;
-
-	*targets = target = palloc(ntargets * sizeof(EbMatchedTarget));
-	for (int i = 0; i < nmatching; i++)
-	{
-		const EbCachedRule *rule = &rules->rules[matching[i]];
-
-		for (int j = 0; j < rule->ntargets; j++)
-		{
-			target->rule_id = rule->rule_id;
-			target->target_id = rule->target_ids[j];
-			target++;
-		}
-	}
-	return ntargets;
-}
-
 /* A context for the work on one event; contexts of this size are recycled. */
 static MemoryContext
 create_work_context(void)
@@ -66,20 +33,19 @@ create_work_context(void)
 void
 eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
 {
-	const EbBusRules *rules;
 	MemoryContext work;
 	MemoryContext oldcontext;
 	EbMatchedTarget *targets;
 	int			ntargets;
 
 	eb_envelope_new_id(id);
-	rules = eb_bus_rules(bus_id);
-	if (rules == NULL || rules->ntargets == 0 || eb_publish_sink == NULL)
+	if (eb_publish_sink == NULL || !eb_bus_has_rules(bus_id))
 		return;
 
 	work = create_work_context();
 	oldcontext = MemoryContextSwitchTo(work);
-	ntargets = wanted_targets(rules, eb_envelope_value(id, event), &targets);
+	ntargets = eb_bus_matching_targets(bus_id, eb_envelope_value(id, event),
+									   &targets);
 	if (ntargets > 0)
 	{
 		StringInfoData text;
@@ -103,14 +69,13 @@ eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
 void
 eb_bus_publish(int64 bus_id, const EbPublishedEvent *event, Jsonb *parsed)
 {
-	const EbBusRules *rules = eb_bus_rules(bus_id);
 	MemoryContext work;
 	MemoryContext oldcontext;
 	EbMatchedTarget *targets;
 	int			ntargets;
 	JsonbValue	value;
 
-	if (rules == NULL || rules->ntargets == 0 || eb_publish_sink == NULL)
+	if (eb_publish_sink == NULL || !eb_bus_has_rules(bus_id))
 		return;
 
 	work = create_work_context();
@@ -122,7 +87,7 @@ eb_bus_publish(int64 bus_id, const EbPublishedEvent *event, Jsonb *parsed)
 	value.type = jbvBinary;
 	value.val.binary.data = &parsed->root;
 	value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);
-	ntargets = wanted_targets(rules, &value, &targets);
+	ntargets = eb_bus_matching_targets(bus_id, &value, &targets);
 	if (ntargets > 0)
 	{
 		EbPublishedEvent published = *event;

@@ -79,7 +79,7 @@ extern int64 eb_bus_find(const char *name_or_arn);
 /* May the role do this on the bus, as its owner or by put_permission? */
 extern bool eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action);
 
-/* Does the bus have an enabled rule with a target? A cheap first question. */
+/* Does the bus have an enabled rule? A cheap first question. */
 extern bool eb_bus_has_rules(int64 bus_id);
 
 /*

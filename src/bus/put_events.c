@@ -641,12 +641,9 @@ eb_matching_rules(PG_FUNCTION_ARGS)
 	Jsonb	   *event = PG_GETARG_JSONB_P(0);
 	char	   *bus = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int64		bus_id = eb_bus_find(bus);
-	const EbBusRules *rules;
 	JsonbValue	value;
-	int		   *matching;
+	EbMatchingRule *matching;
 	int			nmatching;
-	char	  **names;
-	char	  **owners;
 
 	if (bus_id == 0)
 		ereport(ERROR,
@@ -662,30 +659,16 @@ eb_matching_rules(PG_FUNCTION_ARGS)
 				 errdetail("AWS error code: AccessDeniedException.")));
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	rules = eb_bus_rules(bus_id);
-	if (rules == NULL || rules->nrules == 0)
-		return (Datum) 0;
-
 	value.type = jbvBinary;
 	value.val.binary.data = &event->root;
 	value.val.binary.len = VARSIZE_ANY_EXHDR(event);
-	matching = palloc(rules->nrules * sizeof(int));
-	nmatching = eb_bus_matching_rules(rules, &value, matching);
-
-	/* Asking for rights may throw the rules away. */
-	names = palloc(nmatching * sizeof(char *));
-	owners = palloc(nmatching * sizeof(char *));
+	nmatching = eb_bus_matching_rules(bus_id, &value, &matching);
 	for (int i = 0; i < nmatching; i++)
 	{
-		names[i] = pstrdup(rules->rules[matching[i]].name);
-		owners[i] = pstrdup(rules->rules[matching[i]].owner);
-	}
-	for (int i = 0; i < nmatching; i++)
-	{
-		Datum		name = CStringGetTextDatum(names[i]);
+		Datum		name = CStringGetTextDatum(matching[i].name);
 		bool		isnull = false;
 
-		if (eb_bus_shows_rule(bus_id, GetUserId(), owners[i]))
+		if (eb_bus_shows_rule(bus_id, GetUserId(), matching[i].owner))
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &name,
 								 &isnull);
 	}

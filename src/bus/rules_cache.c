@@ -4,9 +4,9 @@
  *	  What a backend knows of buses, permissions, rules and targets.
  *
  * Whoever puts an event asks three questions: which bus is meant, may I, and
- * which rules want it.  They are answered from memory.  Buses and permissions
- * are few and are read together; the rules of a bus are read when first asked
- * for.
+ * which targets want it.  They are answered from memory.  Buses and
+ * permissions are few and are read together; the rules of a bus are read when
+ * first asked for, and the targets of a rule when it first matches.
  *
  * The tables are read as the server reads its own catalogs: with a snapshot
  * taken at that moment, at every isolation level.  So a transaction sees what
@@ -14,13 +14,19 @@
  * transaction has not committed.
  *
  * Each of the tables has triggers, cache_invalidate(), that send a relcache
- * invalidation for it.  The server delivers it to this backend at
- * the end of the command, to all others after commit, and undoes it when a
+ * invalidation for it.  The server delivers it to this backend at the end of
+ * the command, to all others after commit, and undoes it when a
  * subtransaction rolls back; that is when our own entries become stale too.
  * The callback may run at any moment in which a lock is taken, so it only
- * counts; what is stale is thrown away at the next question.  A cache carries
- * the count from before it was read: an invalidation that arrives while it is
- * being read makes it stale from the beginning.
+ * counts, for each table; what is stale is renewed at the next question.
+ * Whatever is read carries the count from before it was read: an invalidation
+ * that arrives meanwhile makes it stale from the beginning.
+ *
+ * Rules are renewed, not thrown away: of the many rules of a bus one has
+ * changed, and the rule set has its own ways to take that in.  A row that
+ * stands where it stood and was written by whom it was is the same row, since
+ * a place is used again only after the writer of the old row has ended.  The
+ * exception are rows that this transaction wrote; they are read again.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +35,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "commands/trigger.h"
@@ -37,6 +44,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -45,6 +53,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "ruleset/ruleset.h"
 
 /* Columns of the tables, in the order of sql/parts/bus.sql. */
 enum
@@ -108,27 +117,54 @@ typedef struct CachedBus
 	char	   *owner;
 	int			npermissions;
 	CachedPermission *permissions;
-	EbBusRules *rules;			/* NULL until asked for */
-	MemoryContext rules_context;
 } CachedBus;
 
+/* Buses and permissions; thrown away when stale. */
 typedef struct BusCache
 {
 	MemoryContext context;
-	uint64		generation;		/* invalidations seen before it was read */
+	uint64		bus_count;		/* invalidations before it was read */
+	uint64		permission_count;
 	int			nbuses;
 	CachedBus  *buses;
 } BusCache;
 
-static BusCache *cache = NULL;
+/* A rule that is enabled and has a pattern. */
+typedef struct CachedRule
+{
+	int64		rule_id;		/* hash key */
+	ItemPointerData tid;		/* the row it was read from */
+	TransactionId xmin;
+	bool		settled;		/* that was not this transaction's */
+	uint64		seen;			/* renewal that met it last */
+	char	   *name;
+	char	   *owner;
+	bool		has_targets;	/* the targets have been read */
+	uint64		target_count;	/* invalidations before they were */
+	int			ntargets;
+	int64	   *target_ids;
+} CachedRule;
 
-/* Invalidations seen so far. */
-static uint64 generation = 0;
+/* The rules of a bus; renewed when stale. */
+typedef struct CachedRules
+{
+	int64		bus_id;			/* hash key */
+	MemoryContext context;
+	uint64		rule_count;		/* invalidations before the last renewal */
+	uint64		renewal;
+	bool		valid;			/* has been read at all */
+	HTAB	   *by_id;			/* of CachedRule */
+	EbRuleSet  *set;			/* their patterns, by rule id */
+} CachedRules;
+
+static BusCache *bus_cache = NULL;
+static HTAB *rules_cache = NULL;	/* of CachedRules */
+
+/* Invalidations seen so far, by table. */
+static uint64 counts[NTABLES];
 
 /* What the callback listens for; InvalidOid where not yet known. */
 static Oid	table_oids[NTABLES];
-
-static BusCache *get_cache(void);
 
 PG_FUNCTION_INFO_V1(eb_cache_invalidate);
 
@@ -136,12 +172,9 @@ PG_FUNCTION_INFO_V1(eb_cache_invalidate);
 static void
 count_invalidation(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid)
-		generation++;
-	else
-		for (int i = 0; i < NTABLES; i++)
-			if (relid == table_oids[i])
-				generation++;
+	for (int i = 0; i < NTABLES; i++)
+		if (relid == InvalidOid || relid == table_oids[i])
+			counts[i]++;
 }
 
 void
@@ -165,23 +198,29 @@ eb_cache_invalidate(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* A table of ours, opened for reading. */
-static Relation
-open_table(int which)
+/*
+ * Looks up what the callback listens for.  This comes before anything that is
+ * read is counted: an invalidation of a table not yet known would be missed.
+ */
+static void
+find_tables(void)
 {
 	Oid			namespace_oid = get_namespace_oid("eventbridge", true);
-	Oid			relid = InvalidOid;
 
-	if (OidIsValid(namespace_oid))
-		relid = get_relname_relid(table_names[which], namespace_oid);
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"eventbridge.%s\" does not exist",
-						table_names[which]),
-				 errhint("The extension is not created in this database.")));
-	table_oids[which] = relid;
-	return table_open(relid, AccessShareLock);
+	for (int i = 0; i < NTABLES; i++)
+	{
+		Oid			relid = InvalidOid;
+
+		if (OidIsValid(namespace_oid))
+			relid = get_relname_relid(table_names[i], namespace_oid);
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table \"eventbridge.%s\" does not exist",
+							table_names[i]),
+					 errhint("The extension is not created in this database.")));
+		table_oids[i] = relid;
+	}
 }
 
 /* A column that is declared NOT NULL. */
@@ -200,7 +239,7 @@ get_column(HeapTuple tuple, TupleDesc desc, int attnum)
 static void
 read_buses(BusCache *into, Snapshot snapshot)
 {
-	Relation	rel = open_table(TABLE_EVENT_BUS);
+	Relation	rel = table_open(table_oids[TABLE_EVENT_BUS], AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
 										  0, NULL);
@@ -242,7 +281,7 @@ find_bus(BusCache *in, int64 bus_id)
 static void
 read_permissions(BusCache *into, Snapshot snapshot)
 {
-	Relation	rel = open_table(TABLE_PERMISSION);
+	Relation	rel = table_open(table_oids[TABLE_PERMISSION], AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
 										  0, NULL);
@@ -277,12 +316,68 @@ read_permissions(BusCache *into, Snapshot snapshot)
 	table_close(rel, AccessShareLock);
 }
 
+/* The place for the rules of a bus, whether they have been read or not. */
+static CachedRules *
+find_rules(int64 bus_id)
+{
+	CachedRules *rules;
+	bool		found;
+
+	if (rules_cache == NULL)
+	{
+		HASHCTL		info = {0};
+
+		info.keysize = sizeof(int64);
+		info.entrysize = sizeof(CachedRules);
+		info.hcxt = CacheMemoryContext;
+		rules_cache = hash_create("eventbridge rules by bus", 16, &info,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	rules = hash_search(rules_cache, &bus_id, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) rules + sizeof(int64), 0,
+			   sizeof(CachedRules) - sizeof(int64));
+	return rules;
+}
+
+/* What is known of the rules of a bus is forgotten. */
+static void
+forget_rules(CachedRules *rules)
+{
+	MemoryContext context = rules->context;
+
+	rules->valid = false;
+	rules->by_id = NULL;
+	rules->set = NULL;
+	rules->context = NULL;
+	if (context != NULL)
+		MemoryContextDelete(context);
+}
+
+/* The rules of buses that are no more are forgotten. */
+static void
+forget_rules_of_gone_buses(void)
+{
+	HASH_SEQ_STATUS status;
+	CachedRules *rules;
+
+	if (rules_cache == NULL)
+		return;
+	hash_seq_init(&status, rules_cache);
+	while ((rules = hash_seq_search(&status)) != NULL)
+		if (find_bus(bus_cache, rules->bus_id) == NULL)
+		{
+			forget_rules(rules);
+			hash_search(rules_cache, &rules->bus_id, HASH_REMOVE, NULL);
+		}
+}
+
 /*
- * The cache, read again if it is stale.  What it gave before may be gone
- * then, so callers keep nothing of it across anything that may ask again.
+ * Buses and permissions, read again if they are stale.  What it gave before
+ * may be gone then, so callers keep nothing of it across another call.
  */
 static BusCache *
-get_cache(void)
+get_buses(void)
 {
 	MemoryContext context;
 	MemoryContext oldcontext;
@@ -290,25 +385,27 @@ get_cache(void)
 	BusCache   *fresh;
 
 	AcceptInvalidationMessages();
-	if (cache != NULL && cache->generation == generation)
-		return cache;
-
-	if (cache != NULL)
+	if (bus_cache != NULL)
 	{
-		MemoryContext old = cache->context;
+		MemoryContext stale = bus_cache->context;
 
-		cache = NULL;
-		MemoryContextDelete(old);
+		if (bus_cache->bus_count == counts[TABLE_EVENT_BUS] &&
+			bus_cache->permission_count == counts[TABLE_PERMISSION])
+			return bus_cache;
+		bus_cache = NULL;
+		MemoryContextDelete(stale);
 	}
 
 	/* Built aside: an error while reading leaves nothing half-built. */
+	find_tables();
 	context = AllocSetContextCreate(CurrentMemoryContext,
-									"eventbridge bus cache",
+									"eventbridge buses",
 									ALLOCSET_SMALL_SIZES);
 	oldcontext = MemoryContextSwitchTo(context);
 	fresh = palloc0(sizeof(BusCache));
 	fresh->context = context;
-	fresh->generation = generation;
+	fresh->bus_count = counts[TABLE_EVENT_BUS];
+	fresh->permission_count = counts[TABLE_PERMISSION];
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	read_buses(fresh, snapshot);
 	read_permissions(fresh, snapshot);
@@ -316,168 +413,308 @@ get_cache(void)
 	MemoryContextSwitchTo(oldcontext);
 
 	MemoryContextSetParent(context, CacheMemoryContext);
-	cache = fresh;
-	return cache;
+	bus_cache = fresh;
+	forget_rules_of_gone_buses();
+	return bus_cache;
 }
 
-/* Reads the targets of one rule. */
+/* An empty place for them. */
 static void
-read_targets(EbCachedRule *rule, Relation rel, Oid index_oid,
-			 Snapshot snapshot)
+start_rules(CachedRules *rules)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	MemoryContext context;
+	HASHCTL		info = {0};
+
+	forget_rules(rules);
+	context = AllocSetContextCreate(CacheMemoryContext,
+									"eventbridge rules of a bus",
+									ALLOCSET_DEFAULT_SIZES);
+	rules->context = context;
+	info.keysize = sizeof(int64);
+	info.entrysize = sizeof(CachedRule);
+	info.hcxt = context;
+	rules->by_id = hash_create("eventbridge rules", 64, &info,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	rules->set = eb_ruleset_create(context);
+}
+
+static void
+forget_targets(CachedRule *rule)
+{
+	rule->has_targets = false;
+	rule->ntargets = 0;
+	if (rule->target_ids != NULL)
+	{
+		pfree(rule->target_ids);
+		rule->target_ids = NULL;
+	}
+}
+
+/*
+ * Takes in one row: a rule that is new, or has changed, or is what it was.
+ */
+static void
+take_row(CachedRules *rules, HeapTuple tuple, TupleDesc desc)
+{
+	int64		rule_id = DatumGetInt64(get_column(tuple, desc, RULE_RULE_ID));
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	CachedRule *rule = hash_search(rules->by_id, &rule_id, HASH_FIND, NULL);
+	char	   *state;
+	Datum		pattern;
+	bool		isnull;
+	bool		found;
+
+	if (rule != NULL && rule->settled && rule->xmin == xmin &&
+		ItemPointerEquals(&rule->tid, &tuple->t_self))
+	{
+		rule->seen = rules->renewal;
+		return;
+	}
+
+	state = TextDatumGetCString(get_column(tuple, desc, RULE_STATE));
+	pattern = heap_getattr(tuple, RULE_EVENT_PATTERN, desc, &isnull);
+	if (strcmp(state, "DISABLED") == 0 || isnull)
+		return;
+
+	eb_ruleset_put(rules->set, rule_id, eb_pattern_detoast(pattern));
+	rule = hash_search(rules->by_id, &rule_id, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) rule + sizeof(int64), 0,
+			   sizeof(CachedRule) - sizeof(int64));
+	else
+	{
+		pfree(rule->name);
+		pfree(rule->owner);
+	}
+	rule->seen = rules->renewal;
+	rule->name = MemoryContextStrdup(rules->context,
+									 TextDatumGetCString(get_column(tuple, desc,
+																	RULE_NAME)));
+	rule->owner = MemoryContextStrdup(rules->context,
+									  NameStr(*DatumGetName(get_column(tuple, desc,
+																	   RULE_OWNER))));
+	rule->tid = tuple->t_self;
+	rule->xmin = xmin;
+	rule->settled = !TransactionIdIsCurrentTransactionId(xmin);
+}
+
+/* Removes the rules that the renewal has not met. */
+static void
+drop_unseen(CachedRules *rules)
+{
+	HASH_SEQ_STATUS status;
+	CachedRule *rule;
+
+	hash_seq_init(&status, rules->by_id);
+	while ((rule = hash_seq_search(&status)) != NULL)
+	{
+		if (rule->seen == rules->renewal)
+			continue;
+		eb_ruleset_remove(rules->set, rule->rule_id);
+		forget_targets(rule);
+		pfree(rule->name);
+		pfree(rule->owner);
+		hash_search(rules->by_id, &rule->rule_id, HASH_REMOVE, NULL);
+	}
+}
+
+/* Reads the rules of a bus, or what has changed in them. */
+static void
+renew_rules(CachedRules *rules)
+{
+	Relation	rel = table_open(table_oids[TABLE_RULE], AccessShareLock);
+	Oid			index = get_relname_relid(rule_index_name,
+										  RelationGetNamespace(rel));
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
+													  "eventbridge rule",
+													  ALLOCSET_DEFAULT_SIZES);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	rules->renewal++;
+	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(rules->bus_id));
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
+
+		CHECK_FOR_INTERRUPTS();
+		take_row(rules, tuple, RelationGetDescr(rel));
+		MemoryContextSwitchTo(oldcontext);
+		MemoryContextReset(row_context);
+	}
+	systable_endscan(scan);
+	drop_unseen(rules);
+
+	MemoryContextDelete(row_context);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * The rules of a bus as they are now, or NULL if it has none.  An error
+ * leaves them to be renewed again.
+ */
+static CachedRules *
+get_rules(int64 bus_id)
+{
+	CachedRules *rules;
+	uint64		count;
+
+	if (bus_id == 0)
+		return NULL;
+	AcceptInvalidationMessages();
+	rules = find_rules(bus_id);
+	if (!rules->valid || rules->rule_count != counts[TABLE_RULE])
+	{
+		/* What an error has left half-renewed is read anew. */
+		if (!rules->valid)
+			start_rules(rules);
+		rules->valid = false;
+		find_tables();
+		count = counts[TABLE_RULE];
+		renew_rules(rules);
+		rules->rule_count = count;
+		rules->valid = true;
+	}
+	return hash_get_num_entries(rules->by_id) > 0 ? rules : NULL;
+}
+
+/*
+ * The targets of a rule, read if they are stale.  They are looked at for
+ * rules that match only.
+ */
+static void
+get_targets(CachedRules *rules, CachedRule *rule)
+{
+	Relation	rel;
+	Oid			index;
+	Snapshot	snapshot;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	uint64		count;
+
+	if (rule->has_targets && rule->target_count == counts[TABLE_TARGET])
+		return;
+	forget_targets(rule);
+	find_tables();
+	count = counts[TABLE_TARGET];
+
+	rel = table_open(table_oids[TABLE_TARGET], AccessShareLock);
+	index = get_relname_relid(target_index_name, RelationGetNamespace(rel));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyInit(&key, TARGET_RULE_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(rule->rule_id));
-	scan = systable_beginscan(rel, index_oid, OidIsValid(index_oid),
-							  snapshot, 1, &key);
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		rule->target_ids = rule->ntargets == 0 ?
-			palloc(sizeof(int64)) :
+			MemoryContextAlloc(rules->context, sizeof(int64)) :
 			repalloc(rule->target_ids,
 					 (rule->ntargets + 1) * sizeof(int64));
 		rule->target_ids[rule->ntargets++] =
-			DatumGetInt64(get_column(tuple, desc, TARGET_TARGET_ID));
+			DatumGetInt64(get_column(tuple, RelationGetDescr(rel),
+									 TARGET_TARGET_ID));
 	}
 	systable_endscan(scan);
-}
-
-static int
-compare_rules(const void *a, const void *b)
-{
-	return strcmp(((const EbCachedRule *) a)->name,
-				  ((const EbCachedRule *) b)->name);
-}
-
-/* Reads the enabled rules of a bus that have a pattern, and their targets. */
-static void
-read_rules(EbBusRules *into, int64 bus_id, Snapshot snapshot)
-{
-	Relation	rule_rel = open_table(TABLE_RULE);
-	Relation	target_rel = open_table(TABLE_TARGET);
-	TupleDesc	desc = RelationGetDescr(rule_rel);
-	Oid			rule_index = get_relname_relid(rule_index_name,
-											   RelationGetNamespace(rule_rel));
-	Oid			target_index = get_relname_relid(target_index_name,
-												 RelationGetNamespace(target_rel));
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			allocated = 16;
-
-	into->rules = palloc(allocated * sizeof(EbCachedRule));
-	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(bus_id));
-	scan = systable_beginscan(rule_rel, rule_index, OidIsValid(rule_index),
-							  snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		EbCachedRule *rule;
-		char	   *state;
-		Datum		pattern;
-		bool		isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		state = TextDatumGetCString(get_column(tuple, desc, RULE_STATE));
-		if (strcmp(state, "DISABLED") == 0)
-			continue;
-		pattern = heap_getattr(tuple, RULE_EVENT_PATTERN, desc, &isnull);
-		if (isnull)
-			continue;
-
-		if (into->nrules == allocated)
-		{
-			allocated *= 2;
-			into->rules = repalloc_huge(into->rules,
-										allocated * sizeof(EbCachedRule));
-		}
-		rule = &into->rules[into->nrules++];
-		memset(rule, 0, sizeof(EbCachedRule));
-		rule->rule_id = DatumGetInt64(get_column(tuple, desc, RULE_RULE_ID));
-		rule->name = TextDatumGetCString(get_column(tuple, desc, RULE_NAME));
-		rule->owner = pstrdup(NameStr(*DatumGetName(get_column(tuple, desc,
-															   RULE_OWNER))));
-		/* The copy outlives the buffer that the tuple is in. */
-		rule->pattern = eb_pattern_detoast(PointerGetDatum(PG_DETOAST_DATUM_COPY(pattern)));
-		read_targets(rule, target_rel, target_index, snapshot);
-		into->ntargets += rule->ntargets;
-	}
-	systable_endscan(scan);
-	table_close(target_rel, AccessShareLock);
-	table_close(rule_rel, AccessShareLock);
-
-	/* The index orders by collation; ours is the order of bytes. */
-	qsort(into->rules, into->nrules, sizeof(EbCachedRule), compare_rules);
-}
-
-/*
- * The rules of a bus, or NULL if there is no such bus.  Valid until the cache
- * is asked again.
- */
-const EbBusRules *
-eb_bus_rules(int64 bus_id)
-{
-	CachedBus  *bus = find_bus(get_cache(), bus_id);
-	MemoryContext context;
-	MemoryContext oldcontext;
-	Snapshot	snapshot;
-	EbBusRules *rules;
-
-	if (bus == NULL)
-		return NULL;
-	if (bus->rules != NULL)
-		return bus->rules;
-
-	context = AllocSetContextCreate(CurrentMemoryContext,
-									"eventbridge rules of a bus",
-									ALLOCSET_DEFAULT_SIZES);
-	oldcontext = MemoryContextSwitchTo(context);
-	rules = palloc0(sizeof(EbBusRules));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	read_rules(rules, bus_id, snapshot);
 	UnregisterSnapshot(snapshot);
-	MemoryContextSwitchTo(oldcontext);
-
-	/*
-	 * Opening the tables may have brought an invalidation; then these rules
-	 * are used this once and thrown away with the cache at the next question.
-	 */
-	MemoryContextSetParent(context, cache->context);
-	bus->rules = rules;
-	return rules;
-}
-
-/*
- * Which of the rules want the event?  Fills in their positions, in the order
- * of their names; there must be room for all.
- */
-int
-eb_bus_matching_rules(const EbBusRules *rules, const JsonbValue *event,
-					  int *matching)
-{
-	int			n = 0;
-
-	for (int i = 0; i < rules->nrules; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (eb_pattern_matches_value(rules->rules[i].pattern, event))
-			matching[n++] = i;
-	}
-	return n;
+	table_close(rel, AccessShareLock);
+	rule->target_count = count;
+	rule->has_targets = true;
 }
 
 bool
 eb_bus_has_rules(int64 bus_id)
 {
-	const EbBusRules *rules = eb_bus_rules(bus_id);
-
-	return rules != NULL && rules->ntargets > 0;
+	return get_rules(bus_id) != NULL;
 }
 
+/*
+ * Which rules of the bus want the event?  Their ids, in ascending order;
+ * valid until the rules are asked again.
+ */
+static int
+match_rules(CachedRules *rules, const JsonbValue *event, const int64 **ids)
+{
+	return eb_ruleset_match(rules->set, event, ids);
+}
+
+/*
+ * The targets of the rules that want the event, in the current memory
+ * context; returns their number.
+ */
+int
+eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
+						EbMatchedTarget **targets)
+{
+	CachedRules *rules = get_rules(bus_id);
+	const int64 *ids;
+	int			nids;
+	int			ntargets = 0;
+
+	*targets = NULL;
+	if (rules == NULL)
+		return 0;
+	nids = match_rules(rules, event, &ids);
+	for (int i = 0; i < nids; i++)
+	{
+		CachedRule *rule = hash_search(rules->by_id, &ids[i], HASH_FIND, NULL);
+
+		get_targets(rules, rule);
+		if (rule->ntargets == 0)
+			continue;
+		*targets = *targets == NULL ?
+			palloc(rule->ntargets * sizeof(EbMatchedTarget)) :
+			repalloc(*targets,
+					 (ntargets + rule->ntargets) * sizeof(EbMatchedTarget));
+		for (int j = 0; j < rule->ntargets; j++)
+		{
+			(*targets)[ntargets].rule_id = rule->rule_id;
+			(*targets)[ntargets].target_id = rule->target_ids[j];
+			ntargets++;
+		}
+	}
+	return ntargets;
+}
+
+static int
+compare_matching(const void *a, const void *b)
+{
+	return strcmp(((const EbMatchingRule *) a)->name,
+				  ((const EbMatchingRule *) b)->name);
+}
+
+/*
+ * The rules that want the event, in the order of their names, in the current
+ * memory context; returns their number.
+ */
+int
+eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,
+					  EbMatchingRule **matching)
+{
+	CachedRules *rules = get_rules(bus_id);
+	const int64 *ids;
+	int			nids;
+
+	*matching = NULL;
+	if (rules == NULL)
+		return 0;
+	nids = match_rules(rules, event, &ids);
+	*matching = palloc(nids * sizeof(EbMatchingRule));
+	for (int i = 0; i < nids; i++)
+	{
+		CachedRule *rule = hash_search(rules->by_id, &ids[i], HASH_FIND, NULL);
+
+		(*matching)[i].name = pstrdup(rule->name);
+		(*matching)[i].owner = pstrdup(rule->owner);
+	}
+	qsort(*matching, nids, sizeof(EbMatchingRule), compare_matching);
+	return nids;
+}
 /* The name in the ARN of a bus; what is no such ARN is a name already. */
 const char *
 eb_bus_name_of_arn(const char *name_or_arn)
@@ -494,7 +731,7 @@ int64
 eb_bus_find(const char *name_or_arn)
 {
 	const char *name = eb_bus_name_of_arn(name_or_arn);
-	BusCache   *known = get_cache();
+	BusCache   *known = get_buses();
 
 	for (int i = 0; i < known->nbuses; i++)
 		if (strcmp(known->buses[i].name, name) == 0)
@@ -514,7 +751,7 @@ has_rights_of(Oid user, const char *role)
 bool
 eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action)
 {
-	CachedBus  *bus = find_bus(get_cache(), bus_id);
+	CachedBus  *bus = find_bus(get_buses(), bus_id);
 
 	if (bus == NULL)
 		return false;
@@ -536,7 +773,7 @@ eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action)
 bool
 eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner)
 {
-	CachedBus  *bus = find_bus(get_cache(), bus_id);
+	CachedBus  *bus = find_bus(get_buses(), bus_id);
 
 	return superuser_arg(roleid) || has_rights_of(roleid, owner) ||
 		(bus != NULL && has_rights_of(roleid, bus->owner));

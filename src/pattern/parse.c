@@ -51,7 +51,7 @@ static const char *const reserved_names[] = {
 };
 
 static bool parse_object(Parser *parser, const EbJson *object,
-						 const Place *place, bool inside_or);
+						 const Place *place);
 
 /* ------------------------------------------------------------------------
  * Faults
@@ -855,7 +855,7 @@ parse_or(Parser *parser, const EbJson *alternatives, const Place *place)
 		}
 
 		/* The path of a field does not show $or, that of a message does. */
-		if (!parse_object(parser, value, place, true))
+		if (!parse_object(parser, value, place))
 			return false;
 		after = list_concat(after, parser->pattern->conjunctions);
 		if (list_length(after) > EB_MAX_CONJUNCTIONS)
@@ -873,8 +873,7 @@ parse_or(Parser *parser, const EbJson *alternatives, const Place *place)
 }
 
 static bool
-parse_object(Parser *parser, const EbJson *object, const Place *place,
-			 bool inside_or)
+parse_object(Parser *parser, const EbJson *object, const Place *place)
 {
 	check_stack_depth();
 
@@ -896,7 +895,7 @@ parse_object(Parser *parser, const EbJson *object, const Place *place,
 		}
 		if (member->kind == EB_JSON_OBJECT)
 		{
-			if (!parse_object(parser, member, &here, inside_or))
+			if (!parse_object(parser, member, &here))
 				return false;
 		}
 		else if (member->kind == EB_JSON_ARRAY)
@@ -992,7 +991,7 @@ eb_pattern_check(const char *text, int len, EbFault *fault)
 				 root->kind == EB_JSON_BROKEN ? NULL : hint_not_object(root));
 		return NULL;
 	}
-	if (!parse_object(&parser, root, NULL, false))
+	if (!parse_object(&parser, root, NULL))
 		return NULL;
 	if (read_fault.message != NULL)
 	{

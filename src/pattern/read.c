@@ -28,7 +28,6 @@
 typedef struct Reader
 {
 	JsonLexContext *lex;
-	const char *text;
 	const char *end;
 	const char *token;			/* where the current token starts */
 	JsonTokenType type;
@@ -358,7 +357,6 @@ eb_json_read(const char *text, int len, EbFault *fault)
 	EbJson	   *value;
 
 	reader.lex = eb_make_json_lex_context((char *) text, len);
-	reader.text = text;
 	reader.end = text + len;
 	reader.fault = fault;
 

@@ -141,7 +141,6 @@ typedef struct PathNode
 typedef struct Predicate
 {
 	uint32		node;
-	uint32		pattern;
 	const EbProgram *program;
 	uint32		values;
 	uint32		refs;			/* conjunctions that have it */
@@ -281,8 +280,7 @@ describe_values(StringInfo out, const EbProgram *program, const EbValues *values
 }
 
 static uint32
-get_predicate(Builder *builder, uint32 pattern, uint32 node, const EbProgram *program,
-			  uint32 values)
+get_predicate(Builder *builder, uint32 node, const EbProgram *program, uint32 values)
 {
 	bool		found;
 	uint32		number;
@@ -296,7 +294,6 @@ get_predicate(Builder *builder, uint32 pattern, uint32 node, const EbProgram *pr
 		Predicate  *predicate = append(&builder->predicates, sizeof(Predicate));
 
 		predicate->node = node;
-		predicate->pattern = pattern;
 		predicate->program = program;
 		predicate->values = values;
 		NODE(builder, node)->is_field = true;
@@ -309,8 +306,7 @@ get_predicate(Builder *builder, uint32 pattern, uint32 node, const EbProgram *pr
  * there are.
  */
 static uint32
-collect_fields(Builder *builder, uint32 pattern, const EbProgram *program,
-			   const EbNode *node, uint32 at)
+collect_fields(Builder *builder, const EbProgram *program, const EbNode *node, uint32 at)
 {
 	uint32		n = 0;
 
@@ -319,7 +315,7 @@ collect_fields(Builder *builder, uint32 pattern, const EbProgram *program,
 	{
 		if (builder->predicate_map[node->id] == 0)
 			builder->predicate_map[node->id] =
-				get_predicate(builder, pattern, at, program, node->values) + 1;
+				get_predicate(builder, at, program, node->values) + 1;
 		append_uint32(&builder->members, builder->predicate_map[node->id] - 1);
 		n++;
 	}
@@ -345,7 +341,7 @@ collect_fields(Builder *builder, uint32 pattern, const EbProgram *program,
 			}
 			builder->node_map[below->id] = number + 1;
 		}
-		n += collect_fields(builder, pattern, program, below, builder->node_map[below->id] - 1);
+		n += collect_fields(builder, program, below, builder->node_map[below->id] - 1);
 	}
 	if (n > 1 && at != 0)
 		append_uint32(&builder->common, at);
@@ -398,7 +394,7 @@ collect_pattern(Builder *builder, uint32 pattern)
 		conjunction->pattern = pattern;
 		conjunction->first = builder->members.n;
 		builder->common.n = 0;
-		conjunction->n = collect_fields(builder, pattern, program,
+		conjunction->n = collect_fields(builder, program,
 										eb_program_node(program, program->roots[i]), 0);
 		conjunction->class = get_class(builder);
 		for (uint32 k = 0; k < conjunction->n; k++)
@@ -418,7 +414,7 @@ collect_pattern(Builder *builder, uint32 pattern)
  * least, and a string at most, so many of them.
  */
 #define MIN_NOTED 5
-#define MAX_NOTED 24
+#define MAX_NOTED 64
 
 static KeyCount *
 find_key(Builder *builder, uint32 node, const EbKey *key)
@@ -927,6 +923,13 @@ write_ranges(Builder *builder, Output *output, EbSetNode *nodes)
 	}
 }
 
+static bool
+is_range(const EbAlternatives *alternatives)
+{
+	return alternatives->n == 1 && alternatives->items[0].is_range &&
+		!alternatives->accepts_absence;
+}
+
 static void
 write_nodes(Builder *builder, Output *output)
 {
@@ -941,6 +944,9 @@ write_nodes(Builder *builder, Output *output)
 		nodes[i].dotted_lengths = dotted[i];
 		nodes[i].flags = NODE(builder, i)->is_field ? EB_SET_NODE_FIELD : 0;
 	}
+	for (uint32 p = 0; p < builder->predicates.n; p++)
+		if (is_range(&PREDICATE(builder, p)->alternatives))
+			nodes[PREDICATE(builder, p)->node].flags |= EB_SET_NODE_RANGE;
 	write_children(builder, output, nodes);
 
 	if (builder->lengths.n > 1)
@@ -978,28 +984,99 @@ write_nodes(Builder *builder, Output *output)
 	((EbPatternSet *) output->data)->nodes = n;
 }
 
+static uint32
+write_number(Output *output, const EbProgram *program, uint32 offset)
+{
+	const struct varlena *number = eb_program_at(program, offset);
+
+	return emit(output, number, VARSIZE_ANY(number), sizeof(uint32));
+}
+
+/*
+ * Copies the alternatives of a predicate.  Offsets count from start, where the
+ * outermost of them lies.
+ */
+static uint32
+write_values(Output *output, uint32 start, const EbProgram *program, const EbValues *values)
+{
+	const EbString *strings = eb_program_at(program, values->strings);
+	const uint32 *numbers = eb_program_at(program, values->numbers);
+	const EbItem *items = eb_program_at(program, values->items);
+	uint32		at = emit(output, values, sizeof(EbValues), sizeof(uint32));
+	uint32		lists[3];
+
+	check_stack_depth();
+	if (start == 0)
+		start = at;
+	lists[0] = emit(output, strings, values->nstrings * sizeof(EbString), sizeof(uint32));
+	lists[1] = emit(output, numbers, values->nnumbers * sizeof(uint32), sizeof(uint32));
+	lists[2] = emit(output, items, values->nitems * sizeof(EbItem), sizeof(uint32));
+	((EbValues *) (output->data + at))->strings = lists[0] - start;
+	((EbValues *) (output->data + at))->numbers = lists[1] - start;
+	((EbValues *) (output->data + at))->items = lists[2] - start;
+
+	for (uint32 i = 0; i < values->nstrings; i++)
+	{
+		uint32		string = emit(output, eb_program_at(program, strings[i].offset),
+								  strings[i].len, 1);
+
+		((EbString *) (output->data + lists[0]))[i].offset = string - start;
+	}
+	for (uint32 i = 0; i < values->nnumbers; i++)
+		((uint32 *) (output->data + lists[1]))[i] =
+			write_number(output, program, numbers[i]) - start;
+	for (uint32 i = 0; i < values->nitems; i++)
+	{
+		const void *operand = eb_program_at(program, items[i].operand);
+		uint32		copy;
+
+		if (items[i].kind == EB_ITEM_ANYTHING_BUT)
+			copy = write_values(output, start, program, operand);
+		else
+			copy = emit(output, operand, items[i].len, sizeof(uint32));
+		if (items[i].kind == EB_ITEM_NUMERIC)
+		{
+			EbRange		range = *(const EbRange *) operand;
+
+			if (range.lower != 0)
+				range.lower = write_number(output, program, range.lower) - start;
+			if (range.upper != 0)
+				range.upper = write_number(output, program, range.upper) - start;
+			memcpy(output->data + copy, &range, sizeof(range));
+		}
+		((EbItem *) (output->data + lists[2]))[i].operand = copy - start;
+	}
+	return at;
+}
+
 static void
-write_predicates(Builder *builder, Output *output, const uint32 *pattern_offsets)
+write_predicates(Builder *builder, Output *output)
 {
 	uint32		n = builder->predicates.n;
-	uint32		at = reserve(output, n * sizeof(EbSetPredicate), sizeof(uint32));
-	EbSetPredicate *written = (EbSetPredicate *) (output->data + at);
-	EbPatternSet *set = (EbPatternSet *) output->data;
+	uint32		at = reserve(output, n * sizeof(EbSetPredicate), sizeof(double));
 
 	for (uint32 p = 0; p < n; p++)
 	{
 		const Predicate *predicate = PREDICATE(builder, p);
+		EbSetPredicate written = {.node = predicate->node};
 
-		written[p].node = predicate->node;
-		written[p].flags = predicate->alternatives.accepts_absence ? EB_PREDICATE_ACCEPTS_ABSENCE : 0;
-		written[p].program = pattern_offsets[predicate->pattern] +
-			((const char *) predicate->program - (const char *) builder->patterns[predicate->pattern]);
-		written[p].values = predicate->values;
-		written[p].first_entry = predicate->first_entry;
-		written[p].end_entry = predicate->end_entry;
+		CHECK_FOR_INTERRUPTS();
+		if (predicate->alternatives.accepts_absence)
+			written.flags = EB_PREDICATE_ACCEPTS_ABSENCE;
+		else if (is_range(&predicate->alternatives))
+		{
+			written.flags = EB_PREDICATE_RANGE;
+			written.lower = predicate->alternatives.items[0].lower;
+			written.upper = predicate->alternatives.items[0].upper;
+		}
+		written.first_entry = predicate->first_entry;
+		written.end_entry = predicate->end_entry;
+		written.values = write_values(output, 0, predicate->program,
+									  eb_program_at(predicate->program, predicate->values));
+		memcpy(output->data + at + p * sizeof(EbSetPredicate), &written, sizeof(written));
 	}
-	set->npredicates = n;
-	set->predicates = at;
+	((EbPatternSet *) output->data)->npredicates = n;
+	((EbPatternSet *) output->data)->predicates = at;
 }
 
 static void
@@ -1035,12 +1112,15 @@ write_postings(Builder *builder, Output *output)
 	uint32		nuses = builder->uses.n;
 	ByteName	   *keys = builder->postings.data;
 	uint32		size = 16;
-	uint32		table;
+	uint32		tags_at;
+	uint32		postings_at;
 
 	while (size < builder->postings.n * 2)
 		size *= 2;
-	table = reserve(output, (Size) size * sizeof(EbSetSlot), sizeof(uint32));
-	((EbPatternSet *) output->data)->table = table;
+	tags_at = reserve(output, size, sizeof(uint32));
+	postings_at = reserve(output, (Size) size * sizeof(uint32), sizeof(uint32));
+	((EbPatternSet *) output->data)->tags = tags_at;
+	((EbPatternSet *) output->data)->postings = postings_at;
 	((EbPatternSet *) output->data)->mask = size - 1;
 
 	if (nuses > 1)
@@ -1051,7 +1131,7 @@ write_postings(Builder *builder, Output *output)
 		EbSetPosting header = {key->space1, key->space2, key->len, 0};
 		EbHash		hash = eb_hash_key(key->space1, key->space2, key->bytes, key->len);
 		uint32		at = emit(output, &header, offsetof(EbSetPosting, predicates), sizeof(uint32));
-		EbSetSlot  *slots;
+		uint8	   *tags;
 		uint32		slot;
 
 		for (; i < nuses && uses[i].posting == uses[first].posting; i++)
@@ -1059,16 +1139,16 @@ write_postings(Builder *builder, Output *output)
 		((EbSetPosting *) (output->data + at))->npredicates = i - first;
 		(void) emit(output, key->bytes, key->len, 1);
 
-		slots = (EbSetSlot *) (output->data + table);
-		for (slot = hash & (size - 1); slots[slot].posting != 0;)
+		tags = (uint8 *) output->data + tags_at;
+		for (slot = hash & (size - 1); tags[slot] != 0;)
 			slot = (slot + 1) & (size - 1);
-		slots[slot].tag = hash >> 32;
-		slots[slot].posting = at;
+		tags[slot] = EB_KEY_TAG(hash);
+		((uint32 *) (output->data + postings_at))[slot] = at;
 	}
 }
 
-/* Copies the patterns, each at its offset. */
-static uint32 *
+/* Copies the patterns. */
+static void
 write_patterns(Builder *builder, Output *output)
 {
 	uint32	   *offsets = palloc(Max(builder->npatterns, 1) * sizeof(uint32));
@@ -1080,11 +1160,10 @@ write_patterns(Builder *builder, Output *output)
 	at = emit(output, offsets, builder->npatterns * sizeof(uint32), sizeof(uint32));
 	((EbPatternSet *) output->data)->npatterns = builder->npatterns;
 	((EbPatternSet *) output->data)->patterns = at;
-	return offsets;
 }
 
 static void
-build_index(Builder *builder, Output *output, const uint32 *pattern_offsets)
+build_index(Builder *builder, Output *output)
 {
 	uint32		at;
 
@@ -1108,7 +1187,7 @@ build_index(Builder *builder, Output *output, const uint32 *pattern_offsets)
 			find_ways(builder, p);
 
 	write_nodes(builder, output);
-	write_predicates(builder, output, pattern_offsets);
+	write_predicates(builder, output);
 	write_classes(builder, output);
 	at = emit(output, builder->entries.data, builder->entries.n * sizeof(EbSetEntry),
 			  sizeof(uint32));
@@ -1130,7 +1209,6 @@ eb_pattern_set_build(const EbPattern *const *patterns, int npatterns)
 	Output		output = {0};
 	Size		size = sizeof(EbPatternSet);
 	EbPatternSet *set;
-	uint32	   *offsets;
 
 	for (int i = 0; i < npatterns; i++)
 		size += VARSIZE(patterns[i]) + 128;
@@ -1140,9 +1218,9 @@ eb_pattern_set_build(const EbPattern *const *patterns, int npatterns)
 	MemoryContextSwitchTo(context);
 	(void) reserve(&output, sizeof(EbPatternSet), sizeof(double));
 	((EbPatternSet *) output.data)->version = EB_PATTERN_SET_VERSION;
-	offsets = write_patterns(&builder, &output);
+	write_patterns(&builder, &output);
 	if (npatterns >= EB_SET_MIN_INDEXED)
-		build_index(&builder, &output, offsets);
+		build_index(&builder, &output);
 	MemoryContextSwitchTo(caller);
 
 	set = MemoryContextAllocHuge(caller, output.len);

@@ -41,6 +41,7 @@
 typedef struct Leaf
 {
 	JsonbValue	value;
+	double		number;			/* about; set where the node has ranges */
 	uint32		node;
 	int32		next;			/* of the same node, or -1 */
 } Leaf;
@@ -71,6 +72,21 @@ struct EbMatchState
 	StringInfoData folded;
 };
 
+/* A key to be looked up. */
+typedef struct LookUp
+{
+	EbHash		hash;
+	const char *key;
+	uint32		len;
+	uint32		node;
+	EbKeyKind	kind;
+	uint32		slot;			/* where it may be */
+	EbCidr		own;			/* place for a key that is not in the event */
+} LookUp;
+
+/* So many are looked up at once, while memory is being waited for. */
+#define MAX_LOOKUPS 32
+
 typedef struct Matcher
 {
 	const EbPatternSet *set;
@@ -80,11 +96,20 @@ typedef struct Matcher
 	const EbSetPredicate *predicates;
 	const EbSetEntry *entries;
 	uint32		generation;
+	const uint8 *tags;
 	int			nleaves;
+	int			nlookups;
 	int			nfound;
 	int			nmatching;
 	bool		doubtful;		/* the matcher decides whatever is found from here on */
+	LookUp		lookups[MAX_LOOKUPS];
 } Matcher;
+
+#if defined(__GNUC__)
+#define prefetch(address) __builtin_prefetch(address)
+#else
+#define prefetch(address) ((void) (address))
+#endif
 
 static void walk_value(Matcher *matcher, uint32 node_id,
 					   const JsonbValue *value, bool in_array);
@@ -176,6 +201,8 @@ add_leaf(Matcher *matcher, uint32 node_id, const JsonbValue *value, bool in_arra
 	state->leaves[n].value = *value;
 	state->leaves[n].node = node_id;
 	state->leaves[n].next = -1;
+	if (value->type == jbvNumeric && (matcher->nodes[node_id].flags & EB_SET_NODE_RANGE))
+		state->leaves[n].number = eb_number_approximate(value->val.numeric);
 	if (node->leaf_generation == matcher->generation)
 	{
 		state->leaves[node->last].next = n;
@@ -407,6 +434,26 @@ walk_value(Matcher *matcher, uint32 node_id, const JsonbValue *value, bool in_ar
 
 /* ---------- Predicates, tries, results ---------- */
 
+/*
+ * Does the leaf lie in the range?  Only close to the bounds the numbers
+ * themselves are compared.
+ */
+static bool
+in_range(const EbSetPredicate *predicate, const EbValues *values, const Leaf *leaf)
+{
+	double		number = leaf->number;
+
+	if (leaf->value.type != jbvNumeric || number < predicate->lower || number > predicate->upper)
+		return false;
+	if (fabs(number) < 1e100 && fabs(number) > 1e-100 &&
+		(isinf(predicate->lower) ||
+		 number - predicate->lower > EB_NUMBER_ERROR * (fabs(number) + fabs(predicate->lower))) &&
+		(isinf(predicate->upper) ||
+		 predicate->upper - number > EB_NUMBER_ERROR * (fabs(number) + fabs(predicate->upper))))
+		return true;
+	return eb_values_match((const EbProgram *) values, values, &leaf->value);
+}
+
 /* Does the predicate hold?  See set.h for what that means. */
 static bool
 evaluate(Matcher *matcher, uint32 predicate_id)
@@ -420,11 +467,12 @@ evaluate(Matcher *matcher, uint32 predicate_id)
 
 	if (has_leaf)
 	{
-		const EbProgram *program = eb_set_at(matcher->set, predicate->program);
-		const EbValues *values = eb_program_at(program, predicate->values);
+		const EbValues *values = eb_set_at(matcher->set, predicate->values);
 
 		for (int32 i = node->first; i >= 0 && !result; i = state->leaves[i].next)
-			result = eb_values_match(program, values, &state->leaves[i].value);
+			result = (predicate->flags & EB_PREDICATE_RANGE) ?
+				in_range(predicate, values, &state->leaves[i]) :
+				eb_values_match((const EbProgram *) values, values, &state->leaves[i].value);
 	}
 	if (!result && (predicate->flags & EB_PREDICATE_ACCEPTS_ABSENCE))
 	{
@@ -530,44 +578,116 @@ run_trie(Matcher *matcher, uint32 predicate_id)
 
 /* ---------- Keys ---------- */
 
-/* Finds the predicates that have a key. */
+/* The next slot, from one on, that may hold the key; false if there is none. */
+static inline bool
+find_slot(const Matcher *matcher, LookUp *lookup)
+{
+	uint8		tag = EB_KEY_TAG(lookup->hash);
+
+	for (;; lookup->slot = (lookup->slot + 1) & matcher->set->mask)
+	{
+		if (matcher->tags[lookup->slot] == tag)
+			return true;
+		if (matcher->tags[lookup->slot] == 0)
+			return false;
+	}
+}
+
+/* Takes up what a posting says. */
 static void
+take_posting(Matcher *matcher, const EbSetPosting *posting)
+{
+	for (uint32 i = 0; i < posting->npredicates; i++)
+	{
+		uint32		what = posting->predicates[i];
+
+		if (what & EB_POSTING_NOTED)
+			matcher->state->predicates[what & EB_POSTING_NUMBER] =
+				(matcher->generation << MEMO_BITS) | MEMO_TRUE;
+		else
+		{
+			prefetch(&matcher->predicates[what & EB_POSTING_NUMBER]);
+			found(matcher, what & EB_POSTING_NUMBER, (what & EB_POSTING_PROVEN) != 0);
+		}
+	}
+}
+
+/*
+ * Looks up what has been queued, step by step, so that the memory that one
+ * look-up needs is on its way while the others are served.
+ */
+static void
+look_up_queued(Matcher *matcher)
+{
+	const EbPatternSet *set = matcher->set;
+	const uint32 *postings = eb_set_at(set, set->postings);
+	LookUp	   *hits[MAX_LOOKUPS];
+	int			nhits = 0;
+
+	for (int i = 0; i < matcher->nlookups; i++)
+		if (find_slot(matcher, &matcher->lookups[i]))
+		{
+			hits[nhits++] = &matcher->lookups[i];
+			prefetch(&postings[matcher->lookups[i].slot]);
+		}
+	for (int i = 0; i < nhits; i++)
+		prefetch(eb_set_at(set, postings[hits[i]->slot]));
+	for (int i = 0; i < nhits; i++)
+	{
+		LookUp	   *hit = hits[i];
+
+		do
+		{
+			const EbSetPosting *posting = eb_set_at(set, postings[hit->slot]);
+
+			if (posting->node == hit->node && posting->kind == hit->kind &&
+				posting->len == hit->len &&
+				memcmp(&posting->predicates[posting->npredicates], hit->key, hit->len) == 0)
+			{
+				take_posting(matcher, posting);
+				break;
+			}
+			hit->slot = (hit->slot + 1) & set->mask;
+		} while (find_slot(matcher, hit));
+	}
+	matcher->nlookups = 0;
+}
+
+/* Queues a key, which has to stay until it is looked up. */
+static inline LookUp *
 look_up(Matcher *matcher, uint32 node_id, EbKeyKind kind, EbHash hash,
 		const char *key, uint32 len)
 {
-	const EbPatternSet *set = matcher->set;
-	const EbSetSlot *table = eb_set_at(set, set->table);
-	uint32		tag = hash >> 32;
-	uint32		at = hash & set->mask;
+	LookUp	   *lookup;
 
-	for (; table[at].posting != 0; at = (at + 1) & set->mask)
-	{
-		const EbSetPosting *posting;
-
-		if (table[at].tag != tag)
-			continue;
-		posting = eb_set_at(set, table[at].posting);
-		if (posting->node != node_id || posting->kind != kind || posting->len != len ||
-			memcmp(&posting->predicates[posting->npredicates], key, len) != 0)
-			continue;
-		for (uint32 i = 0; i < posting->npredicates; i++)
-		{
-			uint32		what = posting->predicates[i];
-
-			if (what & EB_POSTING_NOTED)
-				matcher->state->predicates[what & EB_POSTING_NUMBER] =
-					(matcher->generation << MEMO_BITS) | MEMO_TRUE;
-			else
-				found(matcher, what & EB_POSTING_NUMBER, (what & EB_POSTING_PROVEN) != 0);
-		}
-		return;
-	}
+	if (matcher->nlookups == MAX_LOOKUPS)
+		look_up_queued(matcher);
+	lookup = &matcher->lookups[matcher->nlookups++];
+	lookup->hash = hash;
+	lookup->slot = hash & matcher->set->mask;
+	prefetch(&matcher->tags[lookup->slot]);
+	lookup->node = node_id;
+	lookup->kind = kind;
+	lookup->key = key;
+	lookup->len = len;
+	return lookup;
 }
 
 static void
 look_up_key(Matcher *matcher, uint32 node_id, EbKeyKind kind, const char *key, uint32 len)
 {
 	look_up(matcher, node_id, kind, eb_hash_key(node_id, kind, key, len), key, len);
+}
+
+/* The same for a key that does not stay. */
+static void
+look_up_own_key(Matcher *matcher, uint32 node_id, EbKeyKind kind, const void *key, uint32 len)
+{
+	LookUp	   *lookup = look_up(matcher, node_id, kind,
+								 eb_hash_key(node_id, kind, key, len), key, len);
+
+	memcpy(&lookup->own, key, len);
+	lookup->key = (const char *) &lookup->own;
 }
 
 /* The beginnings, or ends, of a string that are as long as some key. */
@@ -623,7 +743,7 @@ look_up_address(Matcher *matcher, uint32 node_id, const char *str, uint32 len)
 		for (int k = 0; k < 16; k++)
 			if (k * 8 + 8 > block.bits)
 				block.address[k] &= k * 8 >= block.bits ? 0 : 0xFF << (8 - block.bits % 8);
-		look_up_key(matcher, node_id, EB_KEY_ADDRESS, (const char *) &block, sizeof(block));
+		look_up_own_key(matcher, node_id, EB_KEY_ADDRESS, &block, sizeof(block));
 	}
 }
 
@@ -666,6 +786,8 @@ look_up_string(Matcher *matcher, uint32 node_id, uint32 kinds, const char *str, 
 	{
 		StringInfo	folded = &matcher->state->folded;
 
+		/* the string before it may be waiting to be looked up */
+		look_up_queued(matcher);
 		fold(folded, str, len);
 		if (kinds & EB_KEY_BIT(EB_KEY_FOLDED))
 			look_up_key(matcher, node_id, EB_KEY_FOLDED, folded->data, folded->len);
@@ -713,7 +835,7 @@ look_up_number(Matcher *matcher, uint32 node_id, const EbSetNode *node, Numeric 
 		uint32		hash = DatumGetUInt32(DirectFunctionCall1(hash_numeric,
 															  NumericGetDatum(number)));
 
-		look_up_key(matcher, node_id, EB_KEY_NUMBER, (const char *) &hash, sizeof(hash));
+		look_up_own_key(matcher, node_id, EB_KEY_NUMBER, &hash, sizeof(hash));
 	}
 	if (node->ranges.count > 0)
 	{
@@ -789,7 +911,7 @@ int
 eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 					 const JsonbValue *event, const int32 **positions)
 {
-	Matcher		matcher = {.set = set, .state = state, .event = event};
+	Matcher		matcher;
 	const uint32 *absent;
 
 	begin_event(state, set);
@@ -799,10 +921,16 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 	if (!set->indexed)
 		return match_each(set, state, event);
 
+	matcher.set = set;
+	matcher.state = state;
+	matcher.event = event;
 	matcher.nodes = eb_set_at(set, set->nodes);
 	matcher.predicates = eb_set_at(set, set->predicates);
 	matcher.entries = eb_set_at(set, set->entries);
+	matcher.tags = eb_set_at(set, set->tags);
 	matcher.generation = state->generation;
+	matcher.nleaves = matcher.nlookups = matcher.nfound = matcher.nmatching = 0;
+	matcher.doubtful = false;
 
 	walk_value(&matcher, 0, event, false);
 	for (int i = 0; i < matcher.nleaves; i++)
@@ -813,10 +941,18 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 		look_up_leaf(&matcher, &state->leaves[i].value, node,
 					 state->nodes[node].first == i);
 	}
+	look_up_queued(&matcher);
 	absent = eb_set_at(set, set->absent);
 	for (uint32 i = 0; i < set->nabsent; i++)
 		found(&matcher, absent[i], false);
 
+	for (int i = 0; i < matcher.nfound; i++)
+	{
+		const EbSetPredicate *predicate = &matcher.predicates[state->found[i]];
+
+		prefetch(&matcher.entries[predicate->first_entry]);
+		prefetch(eb_set_at(set, predicate->values));
+	}
 	for (int i = 0; i < matcher.nfound; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -48,8 +48,9 @@
  * Layout
  *
  * Everything is one varlena; references are offsets in bytes from its start,
- * 4-byte aligned, bounds of ranges 8-byte aligned.  The patterns are in it
- * whole, so a set of an older version can be built again from them.
+ * 4-byte aligned, predicates and ranges 8-byte aligned.  The patterns are in it
+ * whole, so a set of an older version can be built again from them.  What is
+ * asked of predicates is copied out of the patterns, so that it lies together.
  *
  *-------------------------------------------------------------------------
  */
@@ -84,7 +85,8 @@ struct EbPatternSet
 	uint32		classes;		/* EbSetList[nclasses] of nodes */
 	uint32		entries;		/* EbSetEntry[] */
 	uint32		mask;			/* of the hash table: its size less one */
-	uint32		table;			/* EbSetSlot[mask + 1] */
+	uint32		tags;			/* uint8[mask + 1]: EB_KEY_TAG, or 0: free */
+	uint32		postings;		/* uint32[mask + 1]: offsets of EbSetPosting */
 	uint32		nabsent;
 	uint32		absent;			/* uint32[nabsent]: access predicates that accept absence */
 };
@@ -127,6 +129,8 @@ typedef enum EbKeyKind
 
 /* The node has predicates. */
 #define EB_SET_NODE_FIELD	0x0001
+/* Some of them are ranges of numbers. */
+#define EB_SET_NODE_RANGE	0x0002
 
 typedef struct EbSetNode
 {
@@ -163,15 +167,19 @@ eb_range_blocks(uint32 nranges)
 }
 
 #define EB_PREDICATE_ACCEPTS_ABSENCE	0x0001
+/* It is one range of numbers, and the bounds below are set. */
+#define EB_PREDICATE_RANGE				0x0002
 
 typedef struct EbSetPredicate
 {
+	double		lower;			/* as in EbSetRange */
+	double		upper;
 	uint32		node;
 	uint32		flags;
-	uint32		program;		/* EbProgram in which its values are */
-	uint32		values;			/* offset in the program */
+	uint32		values;			/* EbValues; offsets in it count from it */
 	uint32		first_entry;	/* of an access predicate: its trie */
 	uint32		end_entry;
+	uint32		unused;
 } EbSetPredicate;
 
 /*
@@ -191,11 +199,11 @@ typedef struct EbSetEntry
 	uint32		next;
 } EbSetEntry;
 
-typedef struct EbSetSlot
-{
-	uint32		tag;			/* upper half of the hash */
-	uint32		posting;		/* 0: free */
-} EbSetSlot;
+/*
+ * The tags lie by themselves, so that a look-up that finds nothing, as most
+ * do, touches one byte of a small table.
+ */
+#define EB_KEY_TAG(hash)	((uint8) ((hash) >> 56) | 1)
 
 /* Set in a posting's predicate: who has the key satisfies it. */
 #define EB_POSTING_PROVEN	UINT32_C(0x80000000)
@@ -316,7 +324,14 @@ eb_hash_key(uint32 node, EbKeyKind kind, const char *key, uint32 len)
 		eb_hash_backwards(hash, key, len) : eb_hash_bytes(hash, key, len);
 }
 
-/* number.c: a number as a double, in the same order but for the last digits. */
+/* number.c */
+
+/*
+ * A number as a double: in the same order as the numbers but for the last
+ * digits of a double, and not farther from its number than EB_NUMBER_ERROR
+ * times that.
+ */
+#define EB_NUMBER_ERROR 2e-12
 extern double eb_number_approximate(Numeric number);
 
 #endif							/* EB_RULESET_SET_H */

@@ -1,24 +1,192 @@
 #!/usr/bin/env bash
-# The tour that "make demo" gives.  It finds an empty server by the environment, as
-# psql does, and eventbridge-worker on the PATH.
+# The story of "make demo": three cases, each with the SQL and the commands that
+# a user would type, what they answer, and a check of it.  The SQL lies beside
+# this file.
+#
+# demo.sh DIRECTORY: works on the server that the environment (PGHOST, ...)
+# names, in its database, and keeps its files in DIRECTORY.  The database is
+# expected to be empty.  The exit status is not 0 if something that is shown is
+# not as it should be.
+
 set -euo pipefail
 
-title()
+here=$(cd "$(dirname "$0")" && pwd)
+files=${1:?usage: demo.sh DIRECTORY}
+mistakes=0
+worker=
+receiver=
+
+# What was started is ended.
+trap '[ -z "$worker$receiver" ] || kill $worker $receiver 2> /dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# The receiver is on this machine, whatever proxy there is for others.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+
+chapter()
 {
-	if [ -t 1 ]; then
-		printf '\n\033[1m%s\033[0m\n' "$*"
+	printf '\n\n%s\n%s\n' "$1" "${1//?/=}"
+}
+
+say()
+{
+	printf '\n-- %s\n' "$*"
+}
+
+# typed COMMAND: show a command as somebody typed it.
+typed()
+{
+	printf '\n$ %s\n' "$*"
+}
+
+# sql FILE: run it, showing each statement and its answer; keep what was shown
+# in $files/shown.
+sql()
+{
+	typed "psql -f $1"
+	echo
+	psql -X -q -a -v ON_ERROR_STOP=1 -f "$here/$1" 2>&1 | tee "$files/shown"
+}
+
+# check WHAT EXPECTED FOUND
+check()
+{
+	if [ "$2" = "$3" ]; then
+		printf '\n[ok] %s\n' "$1"
 	else
-		printf '\n== %s\n' "$*"
+		printf '\n[WRONG] %s: expected %s, found %s\n' "$1" "$2" "$3"
+		mistakes=$((mistakes + 1))
 	fi
 }
 
-sql()
+# rows_shown: how many rows each query of the last file gave.
+rows_shown()
 {
-	psql -X -q -v ON_ERROR_STOP=1 "$@"
+	sed -n 's/^(\([0-9]*\) rows\{0,1\})$/\1/p' "$files/shown" | xargs
 }
 
-title "Install the extension"
-sql -c 'CREATE EXTENSION eventbridge'
-sql -c "SELECT extname, extversion, nspname AS schema
-        FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
-        WHERE extname = 'eventbridge'"
+# await SECONDS COMMAND...: try it until it succeeds.
+await()
+{
+	local tries=$(($1 * 20))
+
+	shift
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || { echo "demo.sh: waited in vain for: $*" >&2; exit 1; }
+		sleep 0.05
+	done
+}
+
+# worker NAME OPTION...: start a worker; its screen is $files/NAME.screen, its log
+# $files/NAME.log.
+worker()
+{
+	local name=$1
+
+	shift
+	eventbridge-worker listen "$@" > "$files/$name.screen" 2> "$files/$name.log" &
+	worker=$!
+	await 10 grep -q 'messages go to' "$files/$name.log"
+	cat "$files/$name.log"
+}
+
+# stop_worker NAME: a worker finishes what it holds, then ends with status 0.
+stop_worker()
+{
+	kill -TERM "$worker"
+	wait "$worker" || { cat "$files/$1.log"; exit 1; }
+	worker=
+}
+
+# has_lines N FILE
+has_lines()
+{
+	[ "$(wc -l < "$2")" -ge "$1" ]
+}
+
+# Statements and answers are read by people of any language, but all alike.
+export LC_ALL=C.UTF-8 PGTZ=UTC PGOPTIONS='-c client_min_messages=warning'
+
+
+chapter "1. New appointments on a listener's screen"
+
+say "A dentist's table, and a trigger on it: of all changes, the pattern takes insertions."
+sql appointments.sql
+
+say "A listener, on a screen of its own."
+typed "eventbridge-worker listen --channel appointments"
+worker appointments --channel appointments
+
+say "Three appointments are made, one is moved, one is cancelled."
+sql appointments_day.sql
+
+await 10 has_lines 3 "$files/appointments.screen"
+stop_worker appointments
+say "The listener's screen:"
+printf '\n'
+cat "$files/appointments.screen"
+check "three appointments on the screen, no update, no deletion" \
+	'INSERT INSERT INSERT' \
+	"$(sed -n 's/.*"eventName":"\([A-Z]*\)".*/\1/p' "$files/appointments.screen" | xargs)"
+check "they are those of Ann, Bob and Cleo" 'Ann Bob Cleo' \
+	"$(grep -o '"patient":{"S":"[A-Za-z]*' "$files/appointments.screen" | sed 's/.*"//' | xargs)"
+
+
+chapter "2. Stored events, filtered by patterns"
+
+say "Events as AWS services send them, in a table with a jsonb column."
+sql events.sql
+
+say "A pattern in the WHERE clause selects."
+sql events_filter.sql
+check "rows of each query" '1 2 2 1 2 2' "$(rows_shown)"
+
+say "Why does an event not match?"
+sql events_explain.sql
+check "three conditions, one of them not met" '3 1' \
+	"$(rows_shown) $(grep -c '| f  *|' "$files/shown")"
+check "and the reason is given" 1 "$(grep -c 'differs only in case' "$files/shown")"
+
+
+chapter "3. A failed build becomes a Slack message"
+
+say "A trigger: events that match the pattern are transformed and sent."
+sql slack.sql
+
+say "Something that answers as Slack's incoming webhook does."
+typed "perl receiver.pl"
+perl "$here/receiver.pl" "$files/posted" > "$files/receiver.log" &
+receiver=$!
+await 10 test -s "$files/receiver.log"
+url=$(cat "$files/receiver.log")
+echo "$url"
+
+say "The worker posts what it hears.  Its log never names the URL."
+typed "eventbridge-worker listen --channel slack --webhook $url"
+worker slack --channel slack --webhook "$url"
+
+say "One build fails, another succeeds."
+sql slack_builds.sql
+
+await 10 test -s "$files/posted"
+stop_worker slack
+say "What was posted:"
+printf '\n'
+cat "$files/posted"
+check "one message" 1 "$(wc -l < "$files/posted")"
+check "it tells of the build that failed" \
+	'{"text":"Build of shop-frontend: FAILED at 2030-02-01T09:41:07Z (https://ci.example.com/builds/42)"}' \
+	"$(cat "$files/posted")"
+
+
+chapter "The end"
+
+if [ $mistakes != 0 ]; then
+	printf '\n%s of the checks failed.\n' "$mistakes"
+	exit 1
+fi
+printf '\n%s\n%s\n' \
+	"All was as expected.  The server and all files of this tour are removed now." \
+	"README.md tells the rest; \"make install\" installs the extension for your own server."

@@ -1,13 +1,24 @@
 #!/usr/bin/env bash
-# make demo: builds and installs the extension, starts a throwaway server, and runs
-# test/demo/demo.sh there.  That script is the story; this one only sets the stage.
+# make demo: build the extension, install it into a private copy of the server,
+# start that, and tell the story of test/demo/demo.sh on it.  Nothing is installed
+# but packages that are missing, and nothing is left behind but the build.
 
 . "$(dirname "$0")/lib.sh"
 
 need build test
-build_and_install
 make_scratch
-copy_tree
-start_cluster "jit = off"
-cd "$scratch/tree/test/demo"
-as_server bash ./demo.sh
+
+step "building for $("$PG_CONFIG" --version)"
+build
+
+step "starting a throwaway server in $scratch"
+# The private copy lies where DESTDIR puts things.
+# shellcheck disable=SC2046 # a list of words
+install_options=$(make_options)
+private_server
+# shellcheck disable=SC2086 # a list of words
+"$MAKE" -s $install_options DESTDIR="$scratch/server" install
+start_cluster
+
+mkdir "$scratch/demo"
+test/demo/demo.sh "$scratch/demo"

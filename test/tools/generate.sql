@@ -2,7 +2,9 @@
 --
 --	\getenv test_dir PG_ABS_SRCDIR
 --	\set generator :test_dir '/tools/generate.sql'
+--	\set ECHO none
 --	\i :generator
+--	\set ECHO all
 --
 -- generate.pattern(seed text) → event_pattern	every operator, $or, nested and dotted paths
 -- generate.event(seed text) → jsonb			nested arrays, dotted names, odd values

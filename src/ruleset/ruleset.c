@@ -1,0 +1,307 @@
+/*-------------------------------------------------------------------------
+ *
+ * ruleset.c
+ *	  Patterns by number, which come and go.
+ *
+ * A compiled set cannot be changed, so a rule set is a few of them, from old
+ * and large to new and small, and a list of patterns put since the last one
+ * was compiled.  When the list is long enough it is compiled, together with
+ * the newest sets that are not much larger than what is compiled with them;
+ * so there are few sets, and a pattern is compiled again only some few times
+ * while the whole grows.  A pattern that is removed or replaced is marked in
+ * its set, and left out when that set is next compiled.
+ *
+ * Each set lives in a context of its own and is complete before it takes the
+ * place of others: an error while compiling changes nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "ruleset/set.h"
+
+/* So many patterns are tried one by one before they are compiled. */
+#define MAX_PENDING 32
+/* A set is compiled again when what is newer is more than this part of it. */
+#define LEVEL_RATIO 8
+#define MAX_LEVELS 16
+
+/* Patterns by position: of a compiled set, or of the list of the newest. */
+typedef struct Level
+{
+	MemoryContext context;
+	const EbPatternSet *set;	/* NULL: not compiled */
+	int			n;
+	int			allocated;
+	int			nlive;
+	int64	   *ids;
+	bool	   *live;
+	const EbPattern **patterns; /* of the list only */
+} Level;
+
+typedef struct Location
+{
+	int64		id;
+	int			level;			/* PENDING: the list */
+	int			position;
+} Location;
+
+#define PENDING (-1)
+
+struct EbRuleSet
+{
+	MemoryContext context;
+	HTAB	   *locations;
+	int			nlevels;
+	Level		levels[MAX_LEVELS]; /* oldest first */
+	Level		pending;
+	EbMatchState *state;
+	int			max_ids;
+	int64	   *ids;			/* the answer */
+};
+
+static void
+create_level(Level *level, MemoryContext parent, int allocated)
+{
+	MemoryContext caller;
+
+	memset(level, 0, sizeof(Level));
+	level->context = AllocSetContextCreate(parent, "event rules", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(level->context);
+	level->allocated = allocated;
+	level->ids = MemoryContextAllocHuge(level->context, allocated * sizeof(int64));
+	level->live = MemoryContextAllocHuge(level->context, allocated * sizeof(bool));
+	level->patterns = MemoryContextAllocHuge(level->context, allocated * sizeof(EbPattern *));
+	MemoryContextSwitchTo(caller);
+}
+
+EbRuleSet *
+eb_ruleset_create(MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "event rule set",
+												  ALLOCSET_DEFAULT_SIZES);
+	EbRuleSet  *ruleset = MemoryContextAllocZero(context, sizeof(EbRuleSet));
+	HASHCTL		control = {0};
+
+	ruleset->context = context;
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(Location);
+	control.hcxt = context;
+	ruleset->locations = hash_create("event rules by number", 256, &control,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ruleset->state = eb_match_state_create(context);
+	create_level(&ruleset->pending, context, 2 * MAX_PENDING);
+	return ruleset;
+}
+
+void
+eb_ruleset_delete(EbRuleSet *ruleset)
+{
+	MemoryContextDelete(ruleset->context);
+}
+
+int
+eb_ruleset_count(const EbRuleSet *ruleset)
+{
+	return hash_get_num_entries(ruleset->locations);
+}
+
+/* Marks what is at a location as gone. */
+static void
+bury(EbRuleSet *ruleset, const Location *location)
+{
+	Level	   *level = location->level == PENDING ?
+		&ruleset->pending : &ruleset->levels[location->level];
+
+	level->live[location->position] = false;
+	level->nlive--;
+}
+
+void
+eb_ruleset_put(EbRuleSet *ruleset, int64 id, const EbPattern *pattern)
+{
+	Level	   *pending = &ruleset->pending;
+	EbPattern  *copy;
+	Location   *location;
+	bool		found;
+
+	/* whatever can fail comes before anything is changed */
+	if (pending->n == pending->allocated)
+	{
+		int			allocated = pending->allocated * 2;
+
+		pending->ids = repalloc_huge(pending->ids, allocated * sizeof(int64));
+		pending->live = repalloc_huge(pending->live, allocated * sizeof(bool));
+		pending->patterns = repalloc_huge(pending->patterns, allocated * sizeof(EbPattern *));
+		pending->allocated = allocated;
+	}
+	copy = MemoryContextAllocHuge(pending->context, VARSIZE(pattern));
+	memcpy(copy, pattern, VARSIZE(pattern));
+	location = hash_search(ruleset->locations, &id, HASH_ENTER, &found);
+
+	if (found)
+		bury(ruleset, location);
+	location->level = PENDING;
+	location->position = pending->n;
+	pending->ids[pending->n] = id;
+	pending->live[pending->n] = true;
+	pending->patterns[pending->n] = copy;
+	pending->n++;
+	pending->nlive++;
+}
+
+bool
+eb_ruleset_remove(EbRuleSet *ruleset, int64 id)
+{
+	Location   *location = hash_search(ruleset->locations, &id, HASH_FIND, NULL);
+
+	if (location == NULL)
+		return false;
+	bury(ruleset, location);
+	(void) hash_search(ruleset->locations, &id, HASH_REMOVE, NULL);
+	return true;
+}
+
+static const EbPattern *
+level_pattern(const Level *level, int position)
+{
+	return level->set != NULL ? eb_set_pattern(level->set, position) : level->patterns[position];
+}
+
+/*
+ * Compiles the list and all levels from first on into one set, which takes
+ * the place of level first.
+ */
+static void
+compile_levels(EbRuleSet *ruleset, int first)
+{
+	Level		compiled;
+	Level		fresh;
+	const EbPattern **patterns;
+	MemoryContext caller;
+	int			n = ruleset->pending.nlive;
+
+	for (int i = first; i < ruleset->nlevels; i++)
+		n += ruleset->levels[i].nlive;
+
+	/* below the caller's context until nothing can fail any more */
+	create_level(&fresh, CurrentMemoryContext, 2 * MAX_PENDING);
+	create_level(&compiled, CurrentMemoryContext, Max(n, 1));
+	patterns = compiled.patterns;
+	for (int i = first; i <= ruleset->nlevels; i++)
+	{
+		const Level *level = i < ruleset->nlevels ? &ruleset->levels[i] : &ruleset->pending;
+
+		for (int k = 0; k < level->n; k++)
+		{
+			if (!level->live[k])
+				continue;
+			patterns[compiled.n] = level_pattern(level, k);
+			compiled.ids[compiled.n] = level->ids[k];
+			compiled.live[compiled.n++] = true;
+		}
+	}
+	compiled.nlive = compiled.n;
+	caller = MemoryContextSwitchTo(compiled.context);
+	compiled.set = eb_pattern_set_build(patterns, compiled.n);
+	MemoryContextSwitchTo(caller);
+	pfree(patterns);
+	compiled.patterns = NULL;
+
+	for (int k = 0; k < compiled.n; k++)
+	{
+		Location   *location = hash_search(ruleset->locations, &compiled.ids[k], HASH_FIND, NULL);
+
+		location->level = first;
+		location->position = k;
+	}
+	MemoryContextSetParent(compiled.context, ruleset->context);
+	MemoryContextSetParent(fresh.context, ruleset->context);
+	for (int i = first; i < ruleset->nlevels; i++)
+		MemoryContextDelete(ruleset->levels[i].context);
+	MemoryContextDelete(ruleset->pending.context);
+	ruleset->pending = fresh;
+	ruleset->levels[first] = compiled;
+	ruleset->nlevels = first + 1;
+}
+
+/* Keeps the list short, and the levels few and mostly live. */
+static void
+settle(EbRuleSet *ruleset)
+{
+	int			first = ruleset->nlevels;
+	int			newer = ruleset->pending.n;
+	int			dead = 0;
+
+	for (int i = 0; i < ruleset->nlevels; i++)
+	{
+		const Level *level = &ruleset->levels[i];
+
+		if (level->n - level->nlive > level->n / 2 && level->n > MAX_PENDING && dead == 0)
+			dead = i + 1;
+	}
+	if (newer <= MAX_PENDING && dead == 0)
+		return;
+	while (first > 0 && ruleset->levels[first - 1].nlive <= newer * LEVEL_RATIO)
+		newer += ruleset->levels[--first].n;
+	if (dead > 0)
+		first = Min(first, dead - 1);
+	compile_levels(ruleset, Min(first, MAX_LEVELS - 1));
+}
+
+static void
+add_id(EbRuleSet *ruleset, int *n, int64 id)
+{
+	if (*n == ruleset->max_ids)
+	{
+		int			allocated = Max(64, ruleset->max_ids * 2);
+
+		if (ruleset->ids == NULL)
+			ruleset->ids = MemoryContextAllocHuge(ruleset->context, allocated * sizeof(int64));
+		else
+			ruleset->ids = repalloc_huge(ruleset->ids, allocated * sizeof(int64));
+		ruleset->max_ids = allocated;
+	}
+	ruleset->ids[(*n)++] = id;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		ia = *(const int64 *) a;
+	int64		ib = *(const int64 *) b;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
+int
+eb_ruleset_match(EbRuleSet *ruleset, const JsonbValue *event, const int64 **ids)
+{
+	const Level *pending = &ruleset->pending;
+	int			n = 0;
+
+	settle(ruleset);
+	for (int i = 0; i < ruleset->nlevels; i++)
+	{
+		const Level *level = &ruleset->levels[i];
+		const int32 *positions;
+		int			matching = eb_pattern_set_match(level->set, ruleset->state, event, &positions);
+
+		for (int k = 0; k < matching; k++)
+			if (level->live[positions[k]])
+				add_id(ruleset, &n, level->ids[positions[k]]);
+	}
+	for (int i = 0; i < pending->n; i++)
+		if (pending->live[i] && eb_pattern_matches_value(pending->patterns[i], event))
+			add_id(ruleset, &n, pending->ids[i]);
+
+	if (n > 1)
+		qsort(ruleset->ids, n, sizeof(int64), compare_ids);
+	*ids = ruleset->ids;
+	return n;
+}
