@@ -47,6 +47,7 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -528,34 +529,64 @@ next_retry(void)
 }
 
 /*
+ * A pass commits as a procedure does, and for that it has to run in a portal:
+ * there the server keeps the snapshot that it renews after each commit.
+ */
+static Portal
+open_portal(void)
+{
+	Portal		portal = CreateNewPortal();
+
+	portal->visible = false;
+	portal->resowner = CurrentResourceOwner;
+	portal->status = PORTAL_READY;
+	MarkPortalActive(portal);
+	ActivePortal = portal;
+	PortalContext = portal->portalContext;
+	return portal;
+}
+
+static void
+close_portal(Portal portal)
+{
+	if (portal->portalSnapshot != NULL)
+	{
+		PopActiveSnapshot();
+		portal->portalSnapshot = NULL;
+	}
+	ActivePortal = NULL;
+	PortalContext = NULL;
+	MarkPortalDone(portal);
+	PortalDrop(portal, false);
+}
+
+/*
  * Looks for work once.  Returns the number of deliveries, and when the next
- * retry is due; -1 if the extension is not in this database.
+ * retry is due; -1 if the extension is not in this database.  An error ends
+ * the worker.
  */
 static int64
-work_once(MemoryContext context, TimestampTz *retry_at)
+work_once(TimestampTz *retry_at)
 {
 	int64		ndeliveries = -1;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(get_extension_oid("eventbridge", true)))
 	{
+		Portal		portal = open_portal();
+
 		pgstat_report_activity(STATE_RUNNING, "delivering");
-		PortalContext = context;
+		MemoryContextSwitchTo(PortalContext);
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		ring_for_writers();
 		want_lanes_with_work();
-		PopActiveSnapshot();
 		ndeliveries = eb_run_pass(PG_INT64_MAX);
 		*retry_at = next_retry();
 		SPI_finish();
-		PortalContext = NULL;
+		close_portal(portal);
 	}
-	else
-		PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextReset(context);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return ndeliveries;
@@ -564,7 +595,6 @@ work_once(MemoryContext context, TimestampTz *retry_at)
 void
 eb_worker_main(Datum arg)
 {
-	MemoryContext context;
 	TimestampTz idle_since;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -574,8 +604,6 @@ eb_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database,
 											  my_slot->lane,
 											  EB_BGWORKER_ROLE_FLAGS);
-	context = AllocSetContextCreate(TopMemoryContext, "eventbridge worker",
-									ALLOCSET_DEFAULT_SIZES);
 	idle_since = GetCurrentTimestamp();
 
 	for (;;)
@@ -597,7 +625,7 @@ eb_worker_main(Datum arg)
 
 		my_slot->wanted = false;
 		pg_memory_barrier();
-		ndeliveries = work_once(context, &retry_at);
+		ndeliveries = work_once(&retry_at);
 		now = GetCurrentTimestamp();
 		if (ndeliveries < 0)
 			end_worker(0, true);
@@ -609,7 +637,9 @@ eb_worker_main(Datum arg)
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
 			end_worker(retry_at, false);
-		wait = eb_guc_poll_interval;
+		wait = Min(eb_guc_poll_interval,
+				   eb_guc_worker_idle_time * 1000L -
+				   (long) ((now - idle_since) / 1000) + 1);
 		if (retry_at != 0)
 			wait = Min(wait, Max((long) ((retry_at - now) / 1000) + 1, 1));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
