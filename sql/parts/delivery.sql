@@ -262,26 +262,37 @@ CREATE INDEX queue_message_queue_id_visible_at_idx ON queue_message (queue_id, v
 
 /* ------------------------- dump and restore -------------------------- */
 
-/* How far each lane has come: no row before the position is owed to it. */
-CREATE VIEW delivery_position AS
-	WITH last AS (
+/*
+ * How far each lane has come: no row before the position is owed to it. Names
+ * no view, because pg_dump asks by way of _is_owed, and allows none in its
+ * session; runs as the owner because views ask for their readers.
+ */
+CREATE FUNCTION _positions() RETURNS TABLE (lane oid, snapshot pg_snapshot, xid bigint, no integer,
+											taken_snapshot pg_snapshot, taken_xid bigint, taken_no integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 5 AS $$
+	WITH ledger AS (
+		SELECT * FROM eventbridge.delivery_ledger_0 UNION ALL
+		SELECT * FROM eventbridge.delivery_ledger_1 UNION ALL
+		SELECT * FROM eventbridge.delivery_ledger_2),
+	last AS (
 		SELECT DISTINCT ON (l.lane) l.lane, l.batch, l.open || l.batch AS maybe_open,
 			l.to_snapshot, l.to_xid, l.to_no
-		FROM eventbridge.delivery_ledger AS l WHERE NOT l.done ORDER BY l.lane, l.batch DESC),
+		FROM ledger AS l WHERE NOT l.done ORDER BY l.lane, l.batch DESC),
 	open AS (
 		SELECT last.lane, min(n.batch) AS batch
 		FROM last, unnest(last.maybe_open) AS n (batch)
-		WHERE NOT EXISTS (SELECT FROM eventbridge.delivery_ledger AS d
+		WHERE NOT EXISTS (SELECT FROM ledger AS d
 						  WHERE d.lane = last.lane AND d.batch = n.batch AND d.done)
 		GROUP BY last.lane)
-	SELECT last.lane,
-		coalesce(first.from_snapshot, last.to_snapshot) AS snapshot,
-		coalesce(first.from_xid, last.to_xid) AS xid,
-		coalesce(first.from_no, last.to_no) AS no,
-		last.to_snapshot AS taken_snapshot, last.to_xid AS taken_xid, last.to_no AS taken_no
+	SELECT last.lane, coalesce(first.from_snapshot, last.to_snapshot), coalesce(first.from_xid, last.to_xid),
+		coalesce(first.from_no, last.to_no), last.to_snapshot, last.to_xid, last.to_no
 	FROM last LEFT JOIN open USING (lane)
-		LEFT JOIN eventbridge.delivery_ledger AS first
-			ON first.lane = open.lane AND first.batch = open.batch AND NOT first.done;
+		LEFT JOIN ledger AS first ON first.lane = open.lane AND first.batch = open.batch AND NOT first.done
+$$;
+COMMENT ON FUNCTION _positions() IS
+'Internal: how far each lane has come.';
+
+CREATE VIEW delivery_position AS SELECT * FROM eventbridge._positions();
 COMMENT ON VIEW delivery_position IS
 'How far each lane has come in the delivery log: what has been delivered, and what has been taken.';
 
@@ -296,7 +307,7 @@ COMMENT ON FUNCTION _has_passed(pg_snapshot, bigint, integer, xid8, integer) IS
 CREATE FUNCTION _is_owed(xid xid8, no integer, lanes oid[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT EXISTS (
-		SELECT FROM unnest(lanes) AS l (lane) LEFT JOIN eventbridge.delivery_position AS p USING (lane)
+		SELECT FROM unnest(lanes) AS l (lane) LEFT JOIN eventbridge._positions() AS p USING (lane)
 		WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, $1, $2))
 $$;
 COMMENT ON FUNCTION _is_owed(xid8, integer, oid[]) IS
