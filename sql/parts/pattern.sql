@@ -30,27 +30,35 @@ COMMENT ON FUNCTION event_pattern_send(event_pattern) IS 'Binary output function
 
 -- Matching
 
+CREATE FUNCTION event_pattern_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_support(internal) IS 'Planner support for matches and event_pattern_matched_by: index conditions, selectivity.';
+
 CREATE FUNCTION matches(event jsonb, pattern event_pattern) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'event_pattern_matches'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION matches(jsonb, event_pattern) IS
 'Does the event match the pattern, as AWS EventBridge defines it? An event that is not a JSON object does not. The function under the operator @~.';
 
 CREATE FUNCTION event_pattern_matched_by(pattern event_pattern, event jsonb) RETURNS boolean
 	AS 'MODULE_PATHNAME'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION event_pattern_matched_by(event_pattern, jsonb) IS
 'Is the pattern matched by the event? The function under the operator ~@.';
 
+CREATE FUNCTION event_pattern_sel(internal, oid, internal, integer) RETURNS double precision
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION event_pattern_sel(internal, oid, internal, integer) IS 'Restriction selectivity of @~ and ~@.';
+
 CREATE OPERATOR @~ (
 	LEFTARG = jsonb, RIGHTARG = event_pattern, FUNCTION = matches,
-	COMMUTATOR = '~@', RESTRICT = matchingsel, JOIN = matchingjoinsel
+	COMMUTATOR = '~@', RESTRICT = event_pattern_sel, JOIN = matchingjoinsel
 );
 COMMENT ON OPERATOR @~ (jsonb, event_pattern) IS 'event matches pattern';
 
 CREATE OPERATOR ~@ (
 	LEFTARG = event_pattern, RIGHTARG = jsonb, FUNCTION = event_pattern_matched_by,
-	COMMUTATOR = '@~', RESTRICT = matchingsel, JOIN = matchingjoinsel
+	COMMUTATOR = '@~', RESTRICT = event_pattern_sel, JOIN = matchingjoinsel
 );
 COMMENT ON OPERATOR ~@ (event_pattern, jsonb) IS 'pattern is matched by event';
 
@@ -142,7 +150,7 @@ CREATE FUNCTION event_pattern_to_jsonb(event_pattern) RETURNS jsonb
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION event_pattern_from_json(json) IS 'Cast of json to event_pattern; repeated keys keep their meaning.';
 COMMENT ON FUNCTION event_pattern_from_jsonb(jsonb) IS 'Cast of jsonb to event_pattern; of repeated keys jsonb has kept the last.';
-COMMENT ON FUNCTION event_pattern_to_jsonb(event_pattern) IS 'Cast of event_pattern to jsonb.';
+COMMENT ON FUNCTION event_pattern_to_jsonb(event_pattern) IS 'Cast of event_pattern to jsonb. Errors: a pattern with $or in which the order or repetition of fields matters, which jsonb does not keep.';
 
 CREATE CAST (json AS event_pattern) WITH FUNCTION event_pattern_from_json(json) AS ASSIGNMENT;
 CREATE CAST (jsonb AS event_pattern) WITH FUNCTION event_pattern_from_jsonb(jsonb) AS ASSIGNMENT;

@@ -418,7 +418,7 @@ get_buses(void)
 	return bus_cache;
 }
 
-/* An empty place for them. */
+/* An empty place for the rules of a bus. */
 static void
 start_rules(CachedRules *rules)
 {

@@ -77,6 +77,10 @@ extern EbPattern *eb_pattern_compile(const EbParsedPattern *parsed);
 extern void eb_pattern_print(StringInfo out, const EbParsedPattern *parsed);
 extern void eb_json_print(StringInfo out, const EbJson *value);
 
+/* Do two patterns consist of the same conjunctions, in whatever order? */
+extern bool eb_pattern_same_conjunctions(const EbParsedPattern *a,
+										 const EbParsedPattern *b);
+
 /* operand.c */
 extern bool eb_parse_number(const char *text, Numeric *number);
 extern bool eb_number_is_double(Numeric number);

@@ -18,6 +18,7 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
@@ -170,4 +171,38 @@ eb_pattern_print(StringInfo out, const EbParsedPattern *parsed)
 	conjunction = linitial(parsed->conjunctions);
 	list_sort(conjunction->fields, compare_fields);
 	print_fields(out, conjunction->fields, 0, list_length(conjunction->fields), 0);
+}
+
+static int
+compare_strings(const ListCell *a, const ListCell *b)
+{
+	return strcmp(strVal(lfirst(a)), strVal(lfirst(b)));
+}
+
+/* The conjunctions of a pattern, each as text, in the order of the texts. */
+static List *
+print_conjunctions(const EbParsedPattern *parsed)
+{
+	List	   *texts = NIL;
+	ListCell   *cell;
+
+	foreach(cell, parsed->conjunctions)
+	{
+		EbConjunction *conjunction = lfirst(cell);
+		StringInfoData out;
+
+		CHECK_FOR_INTERRUPTS();
+		list_sort(conjunction->fields, compare_fields);
+		initStringInfo(&out);
+		print_fields(&out, conjunction->fields, 0, list_length(conjunction->fields), 0);
+		texts = lappend(texts, makeString(out.data));
+	}
+	list_sort(texts, compare_strings);
+	return texts;
+}
+
+bool
+eb_pattern_same_conjunctions(const EbParsedPattern *a, const EbParsedPattern *b)
+{
+	return equal(print_conjunctions(a), print_conjunctions(b));
 }

@@ -252,11 +252,30 @@ event_pattern_from_jsonb(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(eb_pattern_parse(text, strlen(text), fcinfo->context));
 }
 
+/*
+ * jsonb sorts fields and keeps one of equal names.  Of a pattern with $or
+ * that may change the meaning; such a pattern has no jsonb form.
+ */
 Datum
 event_pattern_to_jsonb(PG_FUNCTION_ARGS)
 {
 	const EbPattern *pattern = (EbPattern *) PG_GETARG_VARLENA_P(0);
+	char	   *source = pnstrdup(pattern->text, pattern->text_len);
+	Jsonb	   *value = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(source)));
+	EbFault		fault;
+	EbParsedPattern *parsed = eb_pattern_check(source, pattern->text_len, &fault);
 
-	return DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(pnstrdup(pattern->text, pattern->text_len)));
+	if (parsed != NULL && parsed->has_or)
+	{
+		char	   *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+		EbParsedPattern *again = eb_pattern_check(text, strlen(text), &fault);
+
+		if (again == NULL || !eb_pattern_same_conjunctions(parsed, again))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("event pattern cannot be cast to jsonb"),
+					 errdetail("The order or the repetition of its fields matters, and jsonb keeps neither."),
+					 errhint("Cast it to text.")));
+	}
+	PG_RETURN_JSONB_P(value);
 }

@@ -281,6 +281,18 @@ eb_hash_rest(const char *str, uint32 len)
 		((uint64) (uint8) str[len - 1] << 16);
 }
 
+/* memcmp() == 0 for what is mostly short, without a call. */
+static inline bool
+eb_same_bytes(const char *a, const char *b, uint32 len)
+{
+	uint32		done = 0;
+
+	for (; len - done >= 8; done += 8)
+		if (eb_hash_word(a + done) != eb_hash_word(b + done))
+			return false;
+	return eb_hash_rest(a + done, len - done) == eb_hash_rest(b + done, len - done);
+}
+
 static inline EbHash
 eb_hash_finish(EbHash hash, uint64 rest, uint32 len)
 {

@@ -57,7 +57,11 @@ BEGIN
 		OR event_pattern_send(again) <> event_pattern_send(pattern) THEN
 		RAISE WARNING 'FINDING: text does not make the same pattern again: %', pattern;
 	END IF;
-	again := pattern::jsonb::event_pattern;
+	BEGIN
+		again := pattern::jsonb::event_pattern;
+	EXCEPTION WHEN feature_not_supported THEN
+		again := pattern;		-- jsonb cannot hold it, and says so
+	END;
 	FOREACH event IN ARRAY events LOOP
 		BEGIN
 			matched := event::jsonb @~ pattern;

@@ -18,11 +18,13 @@ SELECT pg_describe_object(classid, objid, 0)
 FROM member CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) o
 WHERE o.schema IS DISTINCT FROM 'eventbridge' AND o.type <> 'cast';
 -- every object has a comment; a cast has that of its function, an operator
--- family that of its class
+-- family that of its class, the sequence of a column that of the table
 SELECT pg_describe_object(classid, objid, 0)
 FROM member
 WHERE classid NOT IN ('pg_cast'::regclass, 'pg_opfamily'::regclass)
   AND obj_description(objid, classid::regclass::name) IS NULL
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = member.classid AND d.objid = member.objid
+                  AND d.deptype = 'i' AND d.refobjsubid > 0)
 ORDER BY 1;
 SELECT 'schema' WHERE obj_description('eventbridge'::regnamespace, 'pg_namespace') IS NULL;
 -- a function in SQL or PL/pgSQL looks names up where nobody else can put any

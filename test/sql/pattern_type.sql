@@ -34,6 +34,10 @@ UPDATE kept SET j = p;
 SELECT * FROM kept ORDER BY p::text;
 SELECT '{"a":{"b":[1]},"a":{"c":[2]}}'::jsonb::event_pattern AS jsonb_keeps_the_last;
 SELECT '{"a":[1]}'::jsonb = '{"a":[1]}' AS unambiguous;
+-- jsonb keeps neither order nor repetition; with $or they can matter
+SELECT '{"$or":[{"b":[1]},{"a":[2]}],"a":[1],"c":[3]}'::event_pattern::jsonb;
+SELECT '{"a":[1],"$or":[{"b":[1]},{"a":[2]}],"c":[3]}'::event_pattern::jsonb;
+SELECT '{"$or":[{"a":[1]},{"b":[2]}],"$or":[{"c":[1]},{"d":[2]}]}'::event_pattern::jsonb;
 
 -- binary form
 CREATE TEMP TABLE received (p event_pattern);

@@ -55,6 +55,18 @@ FROM stored a JOIN stored b ON b.name = a.name || ' again' ORDER BY a.name;
 -- binary form: the same text
 SELECT encode(event_pattern_set_send('[{"a": [1]}]'), 'escape');
 
+-- binary input is checked as text is
+CREATE TEMP TABLE received (patterns event_pattern_set);
+\set file `mktemp /tmp/eventbridge_recv.XXXXXX`
+\setenv EB_FILE :file
+\set load '\\copy received FROM ' :'file' ' (FORMAT binary)'
+\! printf 'PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0\0\1\0\0\0\14\1[{"a":[1]}]\377\377' > $EB_FILE
+:load
+\! printf 'PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0\0\1\0\0\0\14\2[{"a":[1]}]\377\377' > $EB_FILE
+:load
+\! rm $EB_FILE
+SELECT * FROM received;
+
 -- one call site, a different set in each row
 SELECT id, match_any('{"source": "aws.s3", "detail": {"key": "a.png"}}', patterns)
 FROM (SELECT i AS id, (SELECT event_pattern_set(pattern ORDER BY id) FROM rule WHERE id <= i) AS patterns

@@ -1,6 +1,9 @@
 # README.md tells the truth: its SQL runs and answers what stands there, its
 # reference has an entry for everything the extension creates and for nothing
 # else, and its table of options has all of eventbridge-worker's.
+#
+# Internal functions, whose names begin with an underscore, and the sequences of
+# identity columns have no entry.
 use strict;
 use warnings FATAL => 'all';
 
@@ -79,7 +82,9 @@ my @objects = sort split /\n/, $node->safe_psql(
 	WITH member AS (
 		SELECT d.classid, d.objid
 		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-		WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'eventbridge')
+		WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'eventbridge'
+		  AND NOT EXISTS (SELECT FROM pg_proc WHERE ('pg_proc'::regclass, oid) = (d.classid, d.objid) AND proname LIKE '\\_%')
+		  AND NOT EXISTS (SELECT FROM pg_depend i WHERE (i.classid, i.objid) = (d.classid, d.objid) AND i.deptype = 'i'))
 	-- functions, with names of arguments and defaults, these without casts
 	SELECT format('%s(%s)', proname, regexp_replace(pg_get_function_arguments(oid), '::[a-z ]+(\[\])?', '', 'g'))
 		|| coalesce(' → ' || pg_get_function_result(oid), '')

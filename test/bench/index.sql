@@ -1,0 +1,273 @@
+--
+-- Stored events by pattern: the operator class event_ops against jsonb_path_ops,
+-- jsquery (if it is there) and the sequential scan, over twenty patterns from
+-- selective to broad; and stored patterns by event, through event_pattern_ops.
+--
+--   psql -f test/bench/index.sql [-v n=200000] [-v patterns=200000] [-v rounds=3]
+--        [-v prefixes=on] [-v table=NAME]
+--
+-- n events of the shape that EventBridge delivers (about 750 bytes) are made
+-- here; with -v table the events of a table with a column "event" are taken
+-- instead, with the indexes that it has.  One process, no JIT, no parallel
+-- query; each time is the best of all rounds, in milliseconds.
+--
+--	index		the pattern, sequential scan forbidden
+--	scan		the pattern, index forbidden
+--	planned		the pattern, as planned
+--	path_ops	the equivalent @> or @? through jsonb_path_ops, where there is one
+--	jsquery		the equivalent @@ through jsquery, where there is one
+--
+-- The script fails if what is planned is slower than 1.2 times the best by more
+-- than half a millisecond, if in more than two of twenty the planner took the
+-- slower of index and scan, or if index and scan differ.
+--
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset pager off
+\if :{?rounds}
+\else
+	\set rounds 3
+\endif
+\if :{?n}
+\else
+	\set n 200000
+\endif
+\if :{?patterns}
+\else
+	\set patterns 200000
+\endif
+\if :{?prefixes}
+\else
+	\set prefixes off
+\endif
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS eventbridge;
+SET jit = off;
+SET max_parallel_workers_per_gather = 0;
+SET max_parallel_maintenance_workers = 0;
+SET search_path = eventbridge, public;
+SELECT set_config('bench.rounds', :'rounds', false) \g /dev/null
+SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'jsquery') AS jsquery \gset
+\if :jsquery
+CREATE EXTENSION IF NOT EXISTS jsquery SCHEMA public;
+\endif
+SELECT set_config('bench.jsquery', :'jsquery', false) \g /dev/null
+
+-- ---------- Events ----------
+
+\if :{?table}
+CREATE TEMP VIEW chosen AS SELECT event FROM :table;
+SELECT set_config('bench.table', :'table', false) \g /dev/null
+\else
+SELECT set_config('bench.table', 'bench_events', false) \g /dev/null
+SELECT setseed(0.25) \g /dev/null
+CREATE TABLE public.bench_events AS
+SELECT jsonb_build_object('version', '0', 'id', md5(i::text)::uuid, 'detail-type', initcap(split_part(source, '.', 2)) || ' ' || kind,
+	'source', source, 'account', account, 'time', '2024-05-06T07:08:09Z', 'region', region,
+	'resources', jsonb_build_array(format('arn:aws:ec2:%s:%s:instance/%s', region, account, instance)),
+	'detail', jsonb_build_object('instance-id', instance, 'state', state, 'priority', 1 + floor(random() * 5)::integer,
+		'amount', round((random() * 1000)::numeric, 2),
+		'user', jsonb_build_object('name', CASE WHEN random() < 0.3 THEN upper(person) ELSE person END, 'tier', NULL),
+		'source-ip', format('10.%s.%s.%s', floor(random() * 256), floor(random() * 256), floor(random() * 256)),
+		'bucket', jsonb_build_object('name', format('bucket-%s-%s', region, k % 50)),
+		'object', jsonb_build_object('key', format('tenant-%s/%s/%s/file-%s.csv', k, directory, to_char(floor(random() * 100), 'FM00'), floor(random() * 10000)),
+			'size', floor(random() * 1000000000), 'etag', md5((-i)::text)),
+		'tags', CASE i % 3 WHEN 0 THEN '["prod", "gold"]' WHEN 1 THEN '["dev"]' ELSE '[]' END::jsonb,
+		'items', jsonb_build_array(jsonb_build_object('sku', 'SKU-' || to_char(floor(random() * 2000), 'FM0000'), 'qty', 1 + floor(random() * 9), 'price', round((random() * 99)::numeric, 2)),
+			jsonb_build_object('sku', 'SKU-' || to_char(floor(random() * 2000), 'FM0000'), 'qty', 1 + floor(random() * 9), 'price', round((random() * 99)::numeric, 2))),
+		'request-id', upper(substr(md5(i || '-'), 1, 16)))
+		|| CASE WHEN random() < 0.3 THEN '{"error-code": "AccessDenied"}' ELSE '{}' END::jsonb) AS event
+FROM (SELECT i, k, (100000000000 + (k::bigint * 7919 + 13) * 104729 % 899999999989)::text AS account, 'i-' || substr(md5(floor(random() * 60000)::text), 1, 17) AS instance,
+		('{aws.ec2,aws.s3,aws.autoscaling,aws.rds,aws.ecs,aws.codebuild,aws.health,aws.iam,aws.batch,aws.glue,app.orders,app.billing,app.auth,app.catalog,'
+			'app.shipping,app.search,app.chat,iot.sensor,iot.meter,iot.gateway}'::text[])[1 + floor(random() * 20)::integer] AS source,
+		('{State-change Notification,Object Created,API Call via CloudTrail}'::text[])[1 + floor(random() * 3)::integer] AS kind,
+		('{us-east-1,us-east-2,us-west-2,eu-central-1,eu-west-1,ap-south-1,ap-northeast-1,sa-east-1}'::text[])[1 + floor(random() * 8)::integer] AS region,
+		('{pending,running,stopping,stopped,terminated,failed}'::text[])[1 + floor(random() * 6)::integer] AS state,
+		('{img,logs,reports,exports,raw,tmp,archive,in,out,backup}'::text[])[1 + floor(random() * 10)::integer] AS directory,
+		('{alice,bob,carol,dave,erin,frank,grace,heidi}'::text[])[1 + floor(random() * 8)::integer] || '.' || floor(random() * 1000) AS person
+	-- a few accounts are large: a choice with the density of 1 / (k + 20)
+	FROM (SELECT i, (20 * (501 ^ random() - 1))::integer AS k FROM generate_series(1, :n) i) r) s;
+CREATE TEMP VIEW chosen AS SELECT event FROM public.bench_events;
+
+CREATE TEMP TABLE built (class text, seconds float8, bytes bigint);
+CREATE PROCEDURE pg_temp.build(class text) LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz := clock_timestamp();
+BEGIN
+	EXECUTE format('CREATE INDEX bench_index ON public.bench_events USING gin (event %s)', class);
+	INSERT INTO built VALUES (class, extract(epoch FROM clock_timestamp() - began), pg_relation_size('public.bench_index'));
+	EXECUTE format('ALTER INDEX public.bench_index RENAME TO %I', 'bench_' || regexp_replace(class, '\W.*', ''));
+END $$;
+CALL pg_temp.build('jsonb_path_ops');
+SELECT CASE WHEN :'prefixes' = 'on' THEN 'event_ops (prefixes = on)' ELSE 'event_ops' END AS class \gset
+CALL pg_temp.build(:'class');
+\if :jsquery
+CALL pg_temp.build('jsonb_path_value_ops');
+\endif
+VACUUM ANALYZE public.bench_events;
+\echo 'Indexes:'
+SELECT class, round(seconds::numeric, 1) AS "build, s", pg_size_pretty(bytes) AS size,
+	round((seconds / first_value(seconds) OVER ())::numeric, 2) AS "build, ratio", round(bytes / first_value(bytes) OVER (), 2) AS "size, ratio"
+FROM built;
+\endif
+
+-- ---------- Patterns over events ----------
+
+-- Values that occur: of one event, of the largest account, and of a small one.
+CREATE TEMP TABLE seen AS SELECT event FROM chosen LIMIT 20000;
+SELECT event #>> '{detail,object,etag}' AS etag, event #>> '{detail,request-id}' AS request, event #>> '{detail,instance-id}' AS instance,
+	event #>> '{detail,user,name}' AS person, event #>> '{detail,items,0,sku}' AS sku, event ->> 'source' AS source, event ->> 'detail-type' AS kind,
+	event ->> 'region' AS region, event #>> '{detail,state}' AS state, event #>> '{detail,source-ip}' AS ip,
+	regexp_replace(event #>> '{detail,object,key}', '/file.*', '') AS prefix
+FROM seen OFFSET 17 LIMIT 1 \gset
+SELECT event ->> 'account' AS large FROM seen GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1 \gset
+SELECT event ->> 'account' AS small FROM seen GROUP BY 1 ORDER BY count(*), 1 LIMIT 1 \gset
+SELECT event #>> '{detail,instance-id}' AS other FROM seen OFFSET 99 LIMIT 1 \gset
+
+CREATE TEMP TABLE queries (id serial, name text, pattern text, path_ops text, jsquery text);
+INSERT INTO queries (name, pattern, path_ops, jsquery) VALUES
+('one event', format('{"detail": {"object": {"etag": ["%s"]}}}', :'etag'), format('event @> ''{"detail": {"object": {"etag": "%s"}}}''', :'etag'), format('detail.object.etag = "%s"', :'etag')),
+('one event, two fields', format('{"source": ["%s"], "detail": {"request-id": ["%s"]}}', :'source', :'request'), format('event @> ''{"source": "%s", "detail": {"request-id": "%s"}}''', :'source', :'request'), format('source = "%s" AND detail."request-id" = "%s"', :'source', :'request')),
+('instance', format('{"detail": {"instance-id": ["%s"]}}', :'instance'), format('event @> ''{"detail": {"instance-id": "%s"}}''', :'instance'), format('detail."instance-id" = "%s"', :'instance')),
+('list of values', format('{"detail": {"instance-id": ["%s", "%s"]}}', :'instance', :'other'), format('event @? ''$.detail ? (@."instance-id" == "%s" || @."instance-id" == "%s")''', :'instance', :'other'), format('detail."instance-id" IN ("%s", "%s")', :'instance', :'other')),
+('$or', format('{"$or": [{"account": ["%s"]}, {"detail": {"instance-id": ["%s"]}}]}', :'small', :'instance'), format('event @? ''$ ? (@.account == "%s" || @.detail."instance-id" == "%s")''', :'small', :'instance'), format('account = "%s" OR detail."instance-id" = "%s"', :'small', :'instance')),
+('ignore case', format('{"detail": {"user": {"name": [{"equals-ignore-case": "%s"}]}}}', initcap(:'person')), NULL, NULL),
+('block of addresses', format('{"detail": {"source-ip": [{"cidr": "%s/22"}]}}', :'ip'), NULL, NULL),
+('narrow range', '{"detail": {"amount": [{"numeric": [">=", 100, "<", 100.5]}]}}', NULL, 'detail.amount >= 100 AND detail.amount < 100.5'),
+('small account', format('{"account": ["%s"]}', :'small'), format('event @> ''{"account": "%s"}''', :'small'), format('account = "%s"', :'small')),
+('large account', format('{"account": ["%s"]}', :'large'), format('event @> ''{"account": "%s"}''', :'large'), format('account = "%s"', :'large')),
+('account and range', format('{"account": ["%s"], "detail": {"amount": [{"numeric": [">=", 100, "<", 150]}]}}', :'large'), format('event @? ''$ ? (@.account == "%s" && @.detail.amount >= 100 && @.detail.amount < 150)''', :'large'), format('account = "%s" AND detail.amount >= 100 AND detail.amount < 150', :'large')),
+('account and anything-but', format('{"account": ["%s"], "detail": {"state": [{"anything-but": "%s"}]}}', :'large', :'state'), format('event @? ''$ ? (@.account == "%s" && @.detail.state != "%s")''', :'large', :'state'), NULL),
+('account, no error', format('{"account": ["%s"], "detail": {"error-code": [{"exists": false}]}}', :'large'), format('event @? ''$ ? (@.account == "%s" && !exists(@.detail."error-code"))''', :'large'), NULL),
+('inside an array', format('{"detail": {"items": {"sku": ["%s"]}}}', :'sku'), format('event @> ''{"detail": {"items": [{"sku": "%s"}]}}''', :'sku'), format('detail.items.#.sku = "%s"', :'sku')),
+('one element', format('{"detail": {"items": {"sku": ["%s"], "qty": [{"numeric": [">=", 5]}]}}}', :'sku'), format('event @? ''$.detail.items[*] ? (@.sku == "%s" && @.qty >= 5)''', :'sku'), format('detail.items.#(sku = "%s" AND qty >= 5)', :'sku')),
+('three broad fields', format('{"source": ["%s"], "detail-type": ["%s"], "region": ["%s"]}', :'source', :'kind', :'region'), format('event @> ''{"source": "%s", "detail-type": "%s", "region": "%s"}''', :'source', :'kind', :'region'), format('source = "%s" AND "detail-type" = "%s" AND region = "%s"', :'source', :'kind', :'region')),
+('source', format('{"source": ["%s"]}', :'source'), format('event @> ''{"source": "%s"}''', :'source'), format('source = "%s"', :'source')),
+('state', format('{"detail": {"state": ["%s"]}}', :'state'), format('event @> ''{"detail": {"state": "%s"}}''', :'state'), format('detail.state = "%s"', :'state')),
+('prefix', format('{"detail": {"object": {"key": [{"prefix": "%s"}]}}}', :'prefix'), NULL, NULL),
+('absent', '{"detail": {"error-code": [{"exists": false}]}}', 'event @? ''$.detail ? (!exists(@."error-code"))''', NULL);
+
+CREATE TEMP TABLE measured (id integer, way text, ms float8, rows bigint, seq boolean);
+
+-- One way to answer a query.
+CREATE PROCEDURE pg_temp.measure(id integer, way text, condition text) LANGUAGE plpgsql AS $$
+DECLARE
+	query text := format('SELECT count(*) FROM %s WHERE %s', current_setting('bench.table')::regclass, condition);
+	began timestamptz;
+	n bigint;
+	line text;
+	seq boolean := false;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+		seq := seq OR line ~ 'Seq Scan';
+	END LOOP;
+	-- not planned for an index: nothing to measure
+	IF seq AND way IN ('index', 'path_ops', 'jsquery') THEN
+		RETURN;
+	END IF;
+	began := clock_timestamp();
+	EXECUTE query INTO n;
+	INSERT INTO measured VALUES (id, way, 1000 * extract(epoch FROM clock_timestamp() - began), n, seq);
+END $$;
+
+CREATE PROCEDURE pg_temp.measure_all() LANGUAGE plpgsql AS $$
+DECLARE
+	q record;
+	condition text;
+BEGIN
+	FOR q IN SELECT queries.* FROM generate_series(1, current_setting('bench.rounds')::integer) round, queries ORDER BY round, id LOOP
+		condition := format('event @~ %L', q.pattern);
+		CALL pg_temp.measure(q.id, 'planned', condition);
+		SET LOCAL enable_bitmapscan = off;
+		CALL pg_temp.measure(q.id, 'scan', condition);
+		SET LOCAL enable_bitmapscan = on;
+		SET LOCAL enable_seqscan = off;
+		-- an index that has to be read as a whole is no way to answer
+		IF q.name <> 'absent' THEN
+			CALL pg_temp.measure(q.id, 'index', condition);
+		END IF;
+		IF q.path_ops IS NOT NULL AND q.name <> 'absent' THEN
+			CALL pg_temp.measure(q.id, 'path_ops', q.path_ops);
+		END IF;
+		IF q.jsquery IS NOT NULL AND current_setting('bench.jsquery')::boolean THEN
+			CALL pg_temp.measure(q.id, 'jsquery', format('event OPERATOR(public.@@) %L::public.jsquery', q.jsquery));
+		END IF;
+		SET LOCAL enable_seqscan = on;
+	END LOOP;
+END $$;
+CALL pg_temp.measure_all();
+
+CREATE TEMP VIEW results AS
+SELECT q.id, q.name, max(m.rows) FILTER (WHERE way = 'planned') AS rows, count(DISTINCT m.rows) FILTER (WHERE way IN ('planned', 'index', 'scan')) AS answers,
+	bool_or(m.seq) FILTER (WHERE way = 'planned') AS takes_scan, min(m.ms) FILTER (WHERE way = 'planned') AS planned,
+	min(m.ms) FILTER (WHERE way = 'index') AS index, min(m.ms) FILTER (WHERE way = 'scan') AS scan,
+	min(m.ms) FILTER (WHERE way = 'path_ops') AS path_ops, min(m.ms) FILTER (WHERE way = 'jsquery') AS jsquery, min(m.ms) AS best
+FROM queries q JOIN measured m USING (id) GROUP BY q.id, q.name;
+
+\echo 'Patterns over' :n 'events, ms:'
+SELECT name, rows, CASE WHEN takes_scan THEN 'scan' ELSE 'index' END AS plan, round(planned::numeric, 2) AS planned, round(index::numeric, 2) AS index, round(scan::numeric, 2) AS scan,
+	round(path_ops::numeric, 2) AS path_ops, round(jsquery::numeric, 2) AS jsquery, round((planned / best)::numeric, 2) AS "planned / best"
+FROM results ORDER BY id;
+
+-- ---------- Events over patterns ----------
+
+CREATE TABLE public.bench_patterns AS
+SELECT CASE i % 5
+	WHEN 0 THEN jsonb_build_object('source', jsonb_build_array(event -> 'source'), 'account', jsonb_build_array(event -> 'account'), 'detail-type', jsonb_build_array(event -> 'detail-type'))
+	WHEN 1 THEN jsonb_build_object('source', jsonb_build_array(event -> 'source'), 'detail', jsonb_build_object('instance-id', jsonb_build_array(event #> '{detail,instance-id}'), 'state', jsonb_build_array(event #> '{detail,state}')))
+	WHEN 2 THEN jsonb_build_object('detail', jsonb_build_object('object', jsonb_build_object('key', jsonb_build_array(jsonb_build_object('prefix', regexp_replace(event #>> '{detail,object,key}', '/file.*', ''))))))
+	WHEN 3 THEN jsonb_build_object('account', jsonb_build_array(event -> 'account'), 'source', jsonb_build_array(event -> 'source'), 'detail', jsonb_build_object('amount', jsonb_build_array(jsonb_build_object('numeric', jsonb_build_array('>=', i % 900, '<', i % 900 + 50)))))
+	ELSE jsonb_build_object('account', jsonb_build_array(event -> 'account'), 'region', jsonb_build_array(event -> 'region'), 'detail', jsonb_build_object('state', jsonb_build_array(jsonb_build_object('anything-but', event #> '{detail,state}'))))
+	END::event_pattern AS pattern
+FROM (SELECT event, row_number() OVER () AS i FROM chosen LIMIT :patterns) e;
+CREATE INDEX bench_pattern_index ON public.bench_patterns USING gin (pattern);
+VACUUM ANALYZE public.bench_patterns;
+
+CREATE TEMP TABLE reverse (ms float8, matches bigint);
+CREATE PROCEDURE pg_temp.measure_reverse() LANGUAGE plpgsql AS $$
+DECLARE
+	e jsonb;
+	began timestamptz;
+	n bigint;
+BEGIN
+	FOR round IN 1 .. 2 LOOP
+		DELETE FROM reverse;
+		FOR e IN SELECT event FROM seen LIMIT 1000 LOOP
+			began := clock_timestamp();
+			SELECT count(*) INTO n FROM bench_patterns WHERE pattern ~@ e;
+			INSERT INTO reverse VALUES (1000 * extract(epoch FROM clock_timestamp() - began), n);
+		END LOOP;
+	END LOOP;
+END $$;
+CALL pg_temp.measure_reverse();
+\echo 'One event over' :patterns 'stored patterns, ms:'
+SELECT round(avg(matches), 1) AS "matches on average", round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2) AS median,
+	round(percentile_cont(0.9) WITHIN GROUP (ORDER BY ms)::numeric, 2) AS "90 %", round(max(ms)::numeric, 2) AS max
+FROM reverse;
+
+DO $$
+DECLARE
+	wrong text;
+BEGIN
+	SELECT string_agg(name, ', ') INTO wrong FROM pg_temp.results WHERE answers <> 1;
+	IF wrong IS NOT NULL THEN
+		RAISE EXCEPTION 'index and scan differ: %', wrong;
+	END IF;
+	SELECT string_agg(name, ', ') INTO wrong FROM pg_temp.results WHERE planned > 1.2 * best + 0.5;
+	IF wrong IS NOT NULL THEN
+		RAISE EXCEPTION 'slower than 1.2 times the best: %', wrong;
+	END IF;
+	SELECT string_agg(name, ', ') INTO wrong FROM pg_temp.results
+	WHERE planned > 1.2 * least(index, scan) + 0.5 HAVING count(*) > 2;
+	IF wrong IS NOT NULL THEN
+		RAISE EXCEPTION 'planned the slower way: %', wrong;
+	END IF;
+	IF (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM pg_temp.reverse) > 2 THEN
+		RAISE EXCEPTION 'one event over the stored patterns takes more than 2 ms';
+	END IF;
+END $$;
+\if :{?table}
+\else
+DROP TABLE public.bench_events;
+\endif
+DROP TABLE public.bench_patterns;
