@@ -163,21 +163,21 @@ CREATE TABLE delivery_metric_2 (
 COMMENT ON TABLE delivery_metric_2 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
 
-CREATE VIEW delivery_log AS
+CREATE VIEW delivery_log WITH (security_barrier) AS
 	SELECT * FROM eventbridge.delivery_log_0 UNION ALL
 	SELECT * FROM eventbridge.delivery_log_1 UNION ALL
 	SELECT * FROM eventbridge.delivery_log_2;
 COMMENT ON VIEW delivery_log IS
 'Events that are or were owed to targets, until the log''s tables are reused.';
 
-CREATE VIEW delivery_ledger AS
+CREATE VIEW delivery_ledger WITH (security_barrier) AS
 	SELECT * FROM eventbridge.delivery_ledger_0 UNION ALL
 	SELECT * FROM eventbridge.delivery_ledger_1 UNION ALL
 	SELECT * FROM eventbridge.delivery_ledger_2;
 COMMENT ON VIEW delivery_ledger IS
 'Batches of deliveries that were taken and done.';
 
-CREATE VIEW delivery_metric AS
+CREATE VIEW delivery_metric WITH (security_barrier) AS
 	SELECT * FROM eventbridge.delivery_metric_0 UNION ALL
 	SELECT * FROM eventbridge.delivery_metric_1 UNION ALL
 	SELECT * FROM eventbridge.delivery_metric_2;
@@ -201,6 +201,7 @@ CREATE TABLE delivery_retry (
 );
 COMMENT ON TABLE delivery_retry IS
 'Deliveries that failed and are tried again.';
+COMMENT ON SEQUENCE delivery_retry_retry_id_seq IS 'Keys of delivery_retry.';
 CREATE INDEX delivery_retry_lane_next_attempt_idx ON delivery_retry (lane, next_attempt);
 CREATE INDEX delivery_retry_event_id_idx ON delivery_retry (event_id);
 
@@ -237,6 +238,7 @@ CREATE TABLE queue (
 	delay_seconds integer NOT NULL DEFAULT 0 CHECK (delay_seconds BETWEEN 0 AND 900),
 	creation_time timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON SEQUENCE queue_queue_id_seq IS 'Keys of queue.';
 COMMENT ON TABLE queue IS 'Queues, with SQS''s attributes in seconds.';
 
 /*
@@ -258,6 +260,7 @@ CREATE TABLE queue_message (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE queue_message IS
 'Messages of queues. dead_letter is what a dead letter needs to be delivered again.';
+COMMENT ON SEQUENCE queue_message_message_no_seq IS 'Keys of queue_message.';
 CREATE INDEX queue_message_queue_id_visible_at_idx ON queue_message (queue_id, visible_at);
 
 /* ------------------------- dump and restore -------------------------- */
@@ -292,15 +295,12 @@ $$;
 COMMENT ON FUNCTION _positions() IS
 'Internal: how far each lane has come.';
 
-CREATE VIEW delivery_position AS SELECT * FROM eventbridge._positions();
+CREATE VIEW delivery_position WITH (security_barrier) AS SELECT * FROM eventbridge._positions();
 COMMENT ON VIEW delivery_position IS
 'How far each lane has come in the delivery log: what has been delivered, and what has been taken.';
 
 CREATE FUNCTION _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer, xid xid8, no integer) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN xid = part_xid::text::xid8 THEN no <= part_no
-		ELSE coalesce(pg_visible_in_snapshot(xid, snapshot), false) END
-$$;
+AS 'MODULE_PATHNAME', 'eb_has_passed' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION _has_passed(pg_snapshot, bigint, integer, xid8, integer) IS
 'Internal: whether a row of the delivery log lies before a position.';
 
@@ -314,6 +314,8 @@ COMMENT ON FUNCTION _is_owed(xid8, integer, oid[]) IS
 'Internal: whether somebody is owed a row of the delivery log; pg_dump takes along only these.';
 
 CREATE SEQUENCE delivery_restored_no AS integer MINVALUE 1000000000 CYCLE;
+COMMENT ON SEQUENCE delivery_restored_no IS
+'Numbers for events that come with a dump, out of the way of those of transactions that put events.';
 
 /*
  * Rows come in by SQL only from a dump. They become rows of the transaction
@@ -618,7 +620,7 @@ COMMENT ON FUNCTION _queue(text) IS
 
 /* One of SQS's attributes, which come as JSON strings or numbers. */
 CREATE FUNCTION _queue_attribute(attributes jsonb, name text, low integer, high integer, absent integer) RETURNS integer
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	value constant text := attributes ->> name;
 BEGIN
@@ -792,7 +794,7 @@ COMMENT ON FUNCTION receive_messages(text, integer, integer) IS
 
 /* The message of a receipt: number of the message / how often it was received. */
 CREATE FUNCTION _receipt(receipt_handle text, OUT message_no bigint, OUT receive_count integer)
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF receipt_handle IS NULL OR receipt_handle !~ '^[0-9]{1,18}/[0-9]{1,9}$' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -956,7 +958,7 @@ COMMENT ON VIEW rule_metrics IS
 'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
 
 /* Everything that is known of each delivery, for the views below. */
-CREATE VIEW delivery_state AS
+CREATE VIEW delivery_state WITH (security_barrier) AS
 	SELECT d.event_id, t.target_id, d.ingestion_time,
 		CASE WHEN eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no) THEN 'DELIVERED'
 			WHEN eventbridge._has_passed(p.taken_snapshot, p.taken_xid, p.taken_no, d.xid, d.no) THEN 'IN_FLIGHT'

@@ -11,8 +11,11 @@
 #include "lib/stringinfo.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
+#include "utils/xid8.h"
 
 #include "delivery/position.h"
+
+PG_FUNCTION_INFO_V1(eb_has_passed);
 
 /* Has the whole transaction passed? */
 bool
@@ -135,4 +138,22 @@ eb_position_snapshot(const EbLogPosition *position)
 		appendStringInfo(&buf, "%s" UINT64_FORMAT, i ? "," : "",
 						 position->xip[i]);
 	return buf.data;
+}
+
+/*
+ * _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer,
+ * xid xid8, no integer): has the event passed?  No position is the beginning.
+ */
+Datum
+eb_has_passed(PG_FUNCTION_ARGS)
+{
+	uint64		xid = U64FromFullTransactionId(PG_GETARG_FULLTRANSACTIONID(3));
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	if (xid == (uint64) PG_GETARG_INT64(1))
+		PG_RETURN_BOOL(PG_GETARG_INT32(4) <= PG_GETARG_INT32(2));
+	PG_RETURN_DATUM(DirectFunctionCall2(pg_visible_in_snapshot,
+										PG_GETARG_DATUM(3),
+										PG_GETARG_DATUM(0)));
 }
