@@ -134,7 +134,7 @@ write_children(EbBuilder *builder, Output *output, EbSetNode *nodes)
 static void
 write_ranges(EbBuilder *builder, Output *output, EbSetNode *nodes)
 {
-	EbNodeRange  *ranges = builder->ranges.data;
+	EbNodeRange *ranges = builder->ranges.data;
 	uint32		n = builder->ranges.n;
 
 	if (n > 1)
@@ -305,7 +305,6 @@ write_predicates(EbBuilder *builder, Output *output)
 			written.upper = predicate->alternatives.items[0].upper;
 		}
 		written.first_entry = predicate->first_entry;
-		written.end_entry = predicate->end_entry;
 		written.values = write_values(output, 0, predicate->program,
 									  eb_program_at(predicate->program, predicate->values));
 		memcpy(output->data + at + p * sizeof(EbSetPredicate), &written, sizeof(written));

@@ -80,7 +80,6 @@ typedef struct EbBuildPredicate
 	bool		is_exact;		/* see EB_ENTRY_EXACT */
 	bool		is_access;
 	uint32		first_entry;
-	uint32		end_entry;
 } EbBuildPredicate;
 
 typedef struct EbBuildConjunction

@@ -40,7 +40,7 @@ count_keys(EbBuilder *builder)
 {
 	for (uint32 p = 0; p < builder->predicates.n; p++)
 	{
-		EbBuildPredicate  *predicate = PREDICATE(builder, p);
+		EbBuildPredicate *predicate = PREDICATE(builder, p);
 		EbAlternatives *alternatives = &predicate->alternatives;
 
 		CHECK_FOR_INTERRUPTS();
@@ -116,7 +116,7 @@ guess_likelihoods(EbBuilder *builder)
 {
 	for (uint32 p = 0; p < builder->predicates.n; p++)
 	{
-		EbBuildPredicate  *predicate = PREDICATE(builder, p);
+		EbBuildPredicate *predicate = PREDICATE(builder, p);
 		double		sum = 0;
 
 		CHECK_FOR_INTERRUPTS();
@@ -208,8 +208,8 @@ choose_exact(EbBuilder *builder)
 	{
 		for (uint32 p = 0; p < builder->predicates.n; p++)
 		{
-			EbBuildPredicate  *predicate = PREDICATE(builder, p);
-			EbBuildNode   *node = NODE(builder, predicate->node);
+			EbBuildPredicate *predicate = PREDICATE(builder, p);
+			EbBuildNode *node = NODE(builder, predicate->node);
 			bool		few = true;
 
 			CHECK_FOR_INTERRUPTS();
@@ -254,10 +254,14 @@ compare_conjunctions(const void *a, const void *b, void *arg)
 	return ca->pattern < cb->pattern ? -1 : ca->pattern > cb->pattern;
 }
 
-/* Writes the trie of sorted conjunctions that agree in their first depth members. */
+/*
+ * Writes the trie of sorted conjunctions that agree in their first depth
+ * members: first the entries of this level, then what lies below each.
+ */
 static void
 write_trie(EbBuilder *builder, const EbBuildConjunction *conjunctions, uint32 n, uint32 depth)
 {
+	uint32		at = builder->entries.n;
 	uint32		i = 0;
 
 	for (; i < n && conjunctions[i].n == depth; i++)
@@ -267,18 +271,26 @@ write_trie(EbBuilder *builder, const EbBuildConjunction *conjunctions, uint32 n,
 		entry->what = EB_ENTRY_PATTERN | conjunctions[i].pattern;
 		entry->next = conjunctions[i].class;
 	}
-	while (i < n)
+	at += i;
+	for (uint32 k = i; k < n; k++)
 	{
-		uint32		member = MEMBER(builder, conjunctions[i].first + depth);
-		uint32		first = i;
-		uint32		at = builder->entries.n;
+		uint32		member = MEMBER(builder, conjunctions[k].first + depth);
 
+		if (k > i && MEMBER(builder, conjunctions[k - 1].first + depth) == member)
+			continue;
 		((EbSetEntry *) eb_array_append(&builder->entries, sizeof(EbSetEntry)))->what = member |
 			(PREDICATE(builder, member)->is_exact ? EB_ENTRY_EXACT : 0);
+	}
+	((EbSetEntry *) builder->entries.data)[builder->entries.n - 1].what |= EB_ENTRY_LAST;
+
+	for (uint32 first = i; i < n; first = i, at++)
+	{
+		uint32		member = MEMBER(builder, conjunctions[first].first + depth);
+
 		while (i < n && MEMBER(builder, conjunctions[i].first + depth) == member)
 			i++;
-		write_trie(builder, conjunctions + first, i - first, depth + 1);
 		((EbSetEntry *) builder->entries.data)[at].next = builder->entries.n;
+		write_trie(builder, conjunctions + first, i - first, depth + 1);
 	}
 }
 
@@ -291,14 +303,13 @@ write_tries(EbBuilder *builder)
 	qsort_arg(conjunctions, n, sizeof(EbBuildConjunction), compare_conjunctions, builder);
 	for (uint32 first = 0, i = 0; first < n; first = i)
 	{
-		EbBuildPredicate  *access = PREDICATE(builder, conjunctions[first].access);
+		EbBuildPredicate *access = PREDICATE(builder, conjunctions[first].access);
 
 		CHECK_FOR_INTERRUPTS();
 		while (i < n && conjunctions[i].access == conjunctions[first].access)
 			i++;
 		access->first_entry = builder->entries.n;
 		write_trie(builder, conjunctions + first, i - first, 0);
-		access->end_entry = builder->entries.n;
 	}
 }
 
@@ -349,7 +360,7 @@ use_key(EbBuilder *builder, uint32 p, const EbKey *key)
 static void
 find_ways(EbBuilder *builder, uint32 p)
 {
-	EbBuildPredicate  *predicate = PREDICATE(builder, p);
+	EbBuildPredicate *predicate = PREDICATE(builder, p);
 	const EbAlternatives *alternatives = &predicate->alternatives;
 	double		likelihood = 0;
 
@@ -370,7 +381,7 @@ find_ways(EbBuilder *builder, uint32 p)
 
 		if (alternative->is_range)
 		{
-			EbNodeRange  *range = eb_array_append(&builder->ranges, sizeof(EbNodeRange));
+			EbNodeRange *range = eb_array_append(&builder->ranges, sizeof(EbNodeRange));
 
 			range->node = predicate->node;
 			range->range.lower = alternative->lower;

@@ -143,7 +143,7 @@ get_predicate(EbBuilder *builder, uint32 node, const EbProgram *program, uint32 
 						 builder->text.len, true, builder->predicates.n, &found);
 	if (!found)
 	{
-		EbBuildPredicate  *predicate = eb_array_append(&builder->predicates, sizeof(EbBuildPredicate));
+		EbBuildPredicate *predicate = eb_array_append(&builder->predicates, sizeof(EbBuildPredicate));
 
 		predicate->node = node;
 		predicate->program = program;
@@ -251,7 +251,7 @@ collect_pattern(EbBuilder *builder, uint32 pattern)
 		conjunction->class = get_class(builder);
 		for (uint32 k = 0; k < conjunction->n; k++)
 		{
-			EbBuildPredicate  *predicate = PREDICATE(builder, MEMBER(builder, conjunction->first + k));
+			EbBuildPredicate *predicate = PREDICATE(builder, MEMBER(builder, conjunction->first + k));
 
 			predicate->refs++;
 			NODE(builder, predicate->node)->refs++;

@@ -192,33 +192,28 @@ report(EbSetMatcher *matcher, uint32 position, uint32 class_id)
 		state->positions[matcher->nmatching++] = position;
 }
 
-/* Which of the conjunctions of an access predicate hold? */
+/*
+ * Which of the conjunctions below a predicate hold?  Not deeper than
+ * EB_SET_MAX_CHECKED.
+ */
 static void
-run_trie(EbSetMatcher *matcher, uint32 predicate_id)
+run_trie(EbSetMatcher *matcher, uint32 first_entry)
 {
-	const EbSetPredicate *predicate = &matcher->predicates[predicate_id];
 	const uint32 *memos = matcher->state->predicates;
 	uint32		proven = (matcher->generation << MEMO_BITS) | MEMO_TRUE;
-	uint32		end = predicate->end_entry;
+	const EbSetEntry *entry = &matcher->entries[first_entry];
 
-	if (!holds(matcher, predicate_id))
-		return;
-	for (uint32 at = predicate->first_entry; at < end;)
+	for (;; entry++)
 	{
-		const EbSetEntry *entry = &matcher->entries[at];
-		bool		holding;
+		uint32		what = entry->what & EB_ENTRY_NUMBER;
 
 		if (entry->what & EB_ENTRY_PATTERN)
-		{
-			report(matcher, entry->what & ~EB_ENTRY_PATTERN, entry->next);
-			at++;
-			continue;
-		}
-		if (entry->what & EB_ENTRY_EXACT)
-			holding = (memos[entry->what & EB_ENTRY_NUMBER] & ~MEMO_FOUND) == proven;
-		else
-			holding = holds(matcher, entry->what);
-		at = holding ? at + 1 : entry->next;
+			report(matcher, what, entry->next);
+		else if ((entry->what & EB_ENTRY_EXACT) ?
+				 (memos[what] & ~MEMO_FOUND) == proven : holds(matcher, what))
+			run_trie(matcher, entry->next);
+		if (entry->what & EB_ENTRY_LAST)
+			break;
 	}
 }
 
@@ -280,7 +275,8 @@ eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 	for (int i = 0; i < matcher.nfound; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_trie(&matcher, state->found[i]);
+		if (holds(&matcher, state->found[i]))
+			run_trie(&matcher, matcher.predicates[state->found[i]].first_entry);
 	}
 
 	if (matcher.nmatching > 1)

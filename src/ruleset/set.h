@@ -24,9 +24,8 @@
  * all keys have been looked up.
  *
  * The conjunctions that share an access predicate form a trie of their other
- * predicates, those first that most conjunctions have in common, written in
- * preorder.  It is run through from left to right; a predicate that does not
- * hold skips what lies below it.
+ * predicates, those first that most conjunctions have in common.  What lies
+ * below a predicate is looked at only if that holds.
  *
  * All the paths of all patterns form one tree.  It is laid over the event
  * once; what no path names is stepped over.
@@ -178,18 +177,18 @@ typedef struct EbSetPredicate
 	uint32		flags;
 	uint32		values;			/* EbValues; offsets in it count from it */
 	uint32		first_entry;	/* of an access predicate: its trie */
-	uint32		end_entry;
-	uint32		unused;
 } EbSetPredicate;
 
 /*
- * An entry of a trie: a predicate, and where to go on if it does not hold; or
- * a pattern that matches, and its class.
+ * An entry of a trie: a predicate, and the first of the entries that are
+ * looked at if it holds; or a pattern that matches, and its class.
  */
 #define EB_ENTRY_PATTERN	UINT32_C(0x80000000)
 /* The predicate holds only if a key has proven it. */
 #define EB_ENTRY_EXACT		UINT32_C(0x40000000)
-#define EB_ENTRY_NUMBER		UINT32_C(0x3FFFFFFF)
+/* The last of those that lie side by side. */
+#define EB_ENTRY_LAST		UINT32_C(0x20000000)
+#define EB_ENTRY_NUMBER		UINT32_C(0x1FFFFFFF)
 /* The class of conjunctions that only the matcher decides. */
 #define EB_CLASS_UNDECIDED	0
 

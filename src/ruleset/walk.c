@@ -21,7 +21,7 @@ static void
 add_leaf(EbSetMatcher *matcher, uint32 node_id, const JsonbValue *value, bool in_array)
 {
 	EbMatchState *state = matcher->state;
-	EbNodeState  *node = &state->nodes[node_id];
+	EbNodeState *node = &state->nodes[node_id];
 	int			n = matcher->nleaves;
 
 	if ((matcher->nodes[node_id].flags & EB_SET_NODE_FIELD) == 0)

@@ -86,7 +86,7 @@ my @objects = sort split /\n/, $node->safe_psql(
 		  AND NOT EXISTS (SELECT FROM pg_proc WHERE ('pg_proc'::regclass, oid) = (d.classid, d.objid) AND proname LIKE '\\_%')
 		  AND NOT EXISTS (SELECT FROM pg_depend i WHERE (i.classid, i.objid) = (d.classid, d.objid) AND i.deptype = 'i'))
 	-- functions, with names of arguments and defaults, these without casts
-	SELECT format('%s(%s)', proname, regexp_replace(pg_get_function_arguments(oid), '::[a-z ]+(\[\])?', '', 'g'))
+	SELECT format('%s(%s)', proname, regexp_replace(pg_get_function_arguments(oid), '::[a-z_ ]+(\[\])?', '', 'g'))
 		|| coalesce(' → ' || pg_get_function_result(oid), '')
 	FROM pg_proc WHERE ('pg_proc'::regclass, oid) IN (TABLE member) AND prokind <> 'a'
 	UNION ALL
