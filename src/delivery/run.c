@@ -35,7 +35,7 @@
 #include "delivery/delivery.h"
 
 /* Deliveries of a batch: bounds how much is done again after a crash. */
-#define BATCH_DELIVERIES	500
+#define BATCH_DELIVERIES	1000
 
 /* Invocations of user code that share a subtransaction. */
 #define GROUP_INVOCATIONS	50
