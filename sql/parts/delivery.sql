@@ -362,12 +362,13 @@ SELECT pg_catalog.pg_extension_config_dump('queue_message_message_no_seq', '');
  * sessions of the role with this id.
  */
 CREATE FUNCTION _lane(kind text, role name) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN kind IN ('api_destination', 'task') THEN 1::oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN CASE WHEN kind IN ('api_destination', 'task') THEN 1
 		WHEN kind IN ('function', 'procedure') THEN
-			coalesce((SELECT a.oid FROM pg_roles AS a WHERE a.rolname = role), 0::oid)
-		ELSE 0::oid END
-$$;
+			coalesce((SELECT a.oid FROM pg_roles AS a WHERE a.rolname = role), 0)
+		ELSE 0 END;
+END $$;
 COMMENT ON FUNCTION _lane(text, name) IS
 'Internal: who delivers to targets of a kind that run as a role.';
 
@@ -380,15 +381,19 @@ $$;
 COMMENT ON FUNCTION _target_lane(bigint) IS
 'Internal: who delivers to a target; null if it is gone.';
 
-/* All that a delivery needs to know of its target; src/delivery/target.c reads it. */
+/*
+ * All that a delivery needs to know of its target; src/delivery/target.c reads
+ * it. In PL/pgSQL, which keeps its plans.
+ */
 CREATE FUNCTION _delivery_target(target_id bigint,
 	OUT kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT lane oid,
 	OUT claim_check boolean, OUT input text, OUT input_path text, OUT paths_map text, OUT template text,
 	OUT rule_name text, OUT rule_arn text, OUT target_arn text, OUT role name,
 	OUT maximum_retry_attempts integer, OUT maximum_event_age_in_seconds integer,
 	OUT obstacle_code text, OUT obstacle text) RETURNS SETOF record
-LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT t.kind, t.resource,
+LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT t.kind, t.resource,
 		CASE t.kind
 			WHEN 'queue' THEN (SELECT q.queue_id FROM eventbridge.queue AS q WHERE q.name = t.resource)
 			WHEN 'topic' THEN (SELECT o.topic_id FROM eventbridge.topic AS o WHERE o.name = t.resource)
@@ -408,8 +413,8 @@ LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b ON b.bus_id = r.bus_id
 		LEFT JOIN LATERAL eventbridge._delivery_obstacle(t.kind, t.resource, coalesce(t.role, r.owner)) AS o ON true
-	WHERE t.target_id = $1
-$$;
+	WHERE t.target_id = $1;
+END $$;
 COMMENT ON FUNCTION _delivery_target(bigint) IS
 'Internal: a target as it is invoked; no row if it is gone.';
 
