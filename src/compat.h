@@ -66,4 +66,18 @@ eb_make_json_lex_context(char *text, int len)
 #define INTERVAL_NOT_FINITE(i) ((void) (i), false)
 #endif
 
+/* 17: a virtual transaction names its process by another number. */
+#if PG_VERSION_NUM >= 170000
+#define EB_VXID_PROC(vxid) ((vxid).procNumber)
+#else
+#define EB_VXID_PROC(vxid) ((vxid).backendId)
+#endif
+
+/* 17: a role that may not log in can have a background worker. */
+#if PG_VERSION_NUM >= 170000
+#define EB_BGWORKER_ROLE_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define EB_BGWORKER_ROLE_FLAGS 0
+#endif
+
 #endif							/* EB_COMPAT_H */

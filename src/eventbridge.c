@@ -11,6 +11,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "delivery/delivery.h"
 #include "settings.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
@@ -24,6 +25,7 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	eb_delivery_init();
 	eb_define_settings();
 	eb_bus_init();
 }

@@ -1,0 +1,221 @@
+/*-------------------------------------------------------------------------
+ *
+ * delivery.h
+ *	  What the files of this room share; log.c describes the whole.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_DELIVERY_H
+#define EB_DELIVERY_H
+
+#include "access/xact.h"
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "storage/lock.h"
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+#include "delivery/position.h"
+
+/* The log, and what goes with it, lies in this many tables by turns. */
+#define EB_LOG_TURNS	3
+
+/*
+ * Who delivers: any session; the client program; or, as the number of the
+ * role, only sessions of that role.
+ */
+#define EB_LANE_ANY		((Oid) 0)
+#define EB_LANE_CLIENT	((Oid) 1)
+
+/* One row of the log, as far as it concerns one lane. */
+typedef struct EbLogRow
+{
+	uint64		xid;
+	int32		no;
+	pg_uuid_t	event_id;
+	int64		bus_id;
+	TimestampTz ingestion_time;
+	int			hops;
+	int			ntargets;
+	int64	   *target_ids;
+	char	   *group_key;		/* or NULL */
+	char	   *event;			/* terminated */
+	int			event_len;
+} EbLogRow;
+
+/* What lies between two positions for one lane. */
+typedef struct EbBatch
+{
+	Oid			lane;
+	int64		number;
+	bool		again;			/* another worker died over it */
+	EbLogPosition	from;
+	EbLogPosition	to;
+	int			ndeliveries;
+	int64		nscanned;		/* rows looked at, of any lane */
+	List	   *rows;			/* of EbLogRow */
+} EbBatch;
+
+/* How the invocation of a target ended. */
+typedef enum EbResult
+{
+	EB_DELIVERED,
+	EB_FAILED,					/* may go better another time */
+	EB_REFUSED,					/* will not: no right, no such thing */
+	EB_MOVED,					/* belongs to another lane by now */
+	EB_GONE						/* the target has been removed */
+} EbResult;
+
+typedef enum EbTargetKind
+{
+	EB_TARGET_FUNCTION = 1,
+	EB_TARGET_PROCEDURE,		/* runs in a subtransaction: may not commit */
+	EB_TARGET_QUEUE,
+	EB_TARGET_CHANNEL,
+	EB_TARGET_BUS,
+	EB_TARGET_LOG_GROUP,
+	EB_TARGET_CLIENT			/* webhook or command */
+} EbTargetKind;
+
+/* A target as it stands when it is invoked, and what this batch did to it. */
+typedef struct EbTarget
+{
+	int64		target_id;		/* key */
+	MemoryContext context;		/* lives as long as this */
+	bool		exists;
+	EbTargetKind kind;
+	Oid			lane;
+	char	   *name;			/* of the resource */
+	int64		resource_id;	/* queue, log group or bus */
+	Oid			function;		/* of which functions and procedures only */
+	FmgrInfo	flinfo;
+	bool		claim_check;	/* notify with an id, not with the content */
+	char	   *role;			/* that it runs as */
+	char	   *obstacle_code;	/* AWS's code for what keeps it from us */
+	char	   *obstacle;		/* or NULL */
+	char	   *input;			/* at most one of these three */
+	char	   *input_path;
+	struct EbTemplate *template;
+	bool		bad_template;
+	char	   *rule_name;
+	char	   *rule_arn;
+	char	   *target_arn;
+	int			max_attempts;
+	int			max_age;		/* seconds */
+
+	/* counters of this batch */
+	int			first_attempts;
+	int			retries;
+	int			successes;
+	int			failed;			/* for good */
+	int			to_dlq;
+	int			not_to_dlq;
+	int			looped;			/* not invoked, to end a loop */
+	/* sums of µs since ingestion */
+	int64		start_latency;	/* until the first attempt began */
+	int64		attempt_latency;	/* until it ended */
+	int64		latency;		/* until success */
+} EbTarget;
+
+typedef struct EbOutcome
+{
+	EbResult	result;
+	const char *code;			/* AWS's ERROR_CODE */
+	char	   *message;
+} EbOutcome;
+
+/* One delivery: a target and what it receives. */
+typedef struct EbInvocation
+{
+	EbTarget   *target;
+	const EbLogRow *row;
+	char	   *input;
+	EbOutcome	outcome;
+} EbInvocation;
+
+/* settings, in init.c */
+typedef enum EbBell
+{
+	EB_BELL_NOTIFY,
+	EB_BELL_LATCH,
+	EB_BELL_OFF
+} EbBell;
+
+extern int	eb_guc_bell;
+extern int	eb_guc_poll_interval;
+extern int	eb_guc_log_retention;
+extern int	eb_guc_log_segment_size;
+extern int	eb_guc_invocation_timeout;
+extern int	eb_guc_retry_delay;
+extern bool eb_guc_background_workers;
+extern int	eb_guc_worker_idle_time;
+
+extern void eb_delivery_init(void);
+
+/* log.c */
+extern void eb_log_init(void);
+extern int	eb_log_turn(void);
+extern Oid	eb_delivery_relation(const char *name);
+extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
+
+/* internal.c: our own statements, run as the extension's owner */
+typedef struct EbInternal
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_level;
+} EbInternal;
+
+extern void eb_internal_begin(EbInternal *state);
+extern void eb_internal_end(EbInternal *state);
+extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
+								  int nargs, const Oid *types,
+								  Datum *values, const char *nulls);
+
+/* locks of this room; see internal.c */
+typedef enum EbLockClass
+{
+	EB_LOCK_CLAIM = 0xEB00,		/* who takes the next batch of a lane */
+	EB_LOCK_BATCH,				/* who works on a batch */
+	EB_LOCK_RETRY,				/* who works on a retry */
+	EB_LOCK_BELL,				/* who sleeps */
+	EB_LOCK_MAINTENANCE			/* who rotates */
+} EbLockClass;
+
+extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
+					LOCKMODE mode, bool session, bool wait);
+extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
+					  LOCKMODE mode, bool session);
+
+/* ledger.c */
+extern bool eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries);
+extern void eb_ledger_finish(const EbBatch *batch);
+extern void eb_ledger_release(const EbBatch *batch);
+
+/* target.c */
+extern Oid	eb_target_lane(int64 target_id);
+extern void eb_target_load(EbTarget *target);
+extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
+extern void eb_target_deliver(EbInvocation *invocation);
+
+/* invoke.c */
+extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
+
+/* run.c */
+extern int64 eb_run_pass(int64 max_deliveries);
+
+/* bell.c */
+extern void eb_bell_note_lane(Oid lane);
+extern void eb_bell_pre_commit(bool prepare);
+extern void eb_bell_end(XactEvent event);
+extern bool eb_bell_has_sleeper(Oid lane);
+extern void eb_bell_channel(Oid lane, char *channel);
+
+/* launcher.c */
+extern void eb_launcher_init(void);
+extern void eb_launcher_wake(const Oid *lanes, int nlanes);
+extern bool eb_worker_lane(Oid *lane);
+
+#endif							/* EB_DELIVERY_H */

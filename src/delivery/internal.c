@@ -1,0 +1,124 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.c
+ *	  Statements of our own, and the locks of this room.
+ *
+ * Deliveries run in the sessions of ordinary roles, next to user code that
+ * may have changed search_path.  Our own statements read and write tables
+ * that those roles have no right to, so they run as the owner of the
+ * extension's tables, with a search_path that holds pg_catalog alone.  No
+ * user code runs inside.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+
+#include "compat.h"
+#include "delivery/delivery.h"
+
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * From here to eb_internal_end() the session is the extension's owner.  An
+ * error in between puts everything back, as (sub)transaction abort does.
+ */
+void
+eb_internal_begin(EbInternal *state)
+{
+	GetUserIdAndSecContext(&state->userid, &state->sec_context);
+	SetUserIdAndSecContext(relation_owner(eb_delivery_relation("delivery_retry")),
+						   state->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	state->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+void
+eb_internal_end(EbInternal *state)
+{
+	AtEOXact_GUC(false, state->guc_level);
+	SetUserIdAndSecContext(state->userid, state->sec_context);
+}
+
+/*
+ * Runs one statement of ours, whose plan is kept in *plan; the result is in
+ * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
+ */
+uint64
+eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
+					const Oid *types, Datum *values, const char *nulls)
+{
+	EbInternal	state;
+	int			result;
+
+	eb_internal_begin(&state);
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, (Oid *) types);
+
+		if (prepared == NULL)
+			elog(ERROR, "could not prepare \"%s\": %s", sql,
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(prepared);
+		*plan = prepared;
+	}
+	result = SPI_execute_plan(*plan, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql,
+			 SPI_result_code_string(result));
+	eb_internal_end(&state);
+	return SPI_processed;
+}
+
+/*
+ * The locks of this room look like locks on objects, with a class where those
+ * have a column.  They are not advisory locks: user code that calls
+ * pg_advisory_unlock_all() must not give a claim away.  The server releases
+ * such locks when a transaction aborts, also those of the session.
+ */
+static void
+set_lock_tag(LOCKTAG *tag, EbLockClass class, uint32 key1, uint32 key2)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, key1, key2, class);
+}
+
+/* False if it was not to wait and somebody else holds it. */
+bool
+eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
+		bool session, bool wait)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, class, key1, key2);
+	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+eb_unlock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
+		  bool session)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, class, key1, key2);
+	LockRelease(&tag, mode, session);
+}

@@ -1,0 +1,162 @@
+# Background workers: they start by themselves, deliver at once, retry on
+# time, run user code as its role, survive what functions do to them, and do
+# not stand in the way of DROP DATABASE.
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'eventbridge'
+eventbridge.poll_interval = '60s'
+eventbridge.worker_idle_time = '2s'
+eventbridge.retry_delay = '50ms'
+eventbridge.invocation_timeout = '300ms'
+max_worker_processes = 16
+max_prepared_transactions = 5
+CONF
+$node->start;
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE DATABASE shop;
+CREATE ROLE app LOGIN;
+SQL
+$node->safe_psql('shop', <<'SQL');
+CREATE EXTENSION eventbridge;
+CREATE TABLE calls (at timestamptz DEFAULT clock_timestamp(), who name DEFAULT session_user, now_is name DEFAULT current_user, v text);
+GRANT ALL ON calls TO app;
+GRANT CREATE ON SCHEMA public TO app;
+SET search_path = eventbridge, public;
+SELECT create_queue('q'), create_queue('dlq');
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO app;
+SELECT put_permission('app', 'events:PutRule', 'app');
+SELECT put_rule('q', '{"source": ["shop"]}');
+SELECT put_targets('q', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}]');
+SET ROLE app;
+CREATE FUNCTION public.note(e jsonb) RETURNS void LANGUAGE sql AS
+	'INSERT INTO public.calls (v) VALUES (e ->> ''v'')';
+CREATE FUNCTION public.awkward(e jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	CASE e ->> 'v'
+		WHEN 'hang' THEN PERFORM pg_sleep(600);
+		WHEN 'twice' THEN
+			IF nextval('public.tries') < 3 THEN RAISE EXCEPTION 'not yet'; END IF;
+		WHEN 'reset' THEN
+			SET ROLE app;
+			SET search_path = nowhere;
+			SET application_name = 'changed';
+		WHEN 'kill' THEN
+			IF nextval('public.tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+		ELSE NULL;
+	END CASE;
+	INSERT INTO public.calls (v) VALUES (e ->> 'v');
+END$$;
+CREATE SEQUENCE public.tries;
+SELECT put_rule('f', '{"source": ["shop"]}');
+SELECT put_targets('f', '[{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:note", "InputPath": "$.detail"}]');
+SELECT put_rule('awkward', '{"source": ["awkward"]}');
+SELECT put_targets('awkward', '[{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:awkward", "InputPath": "$.detail"}]');
+SQL
+
+sub put
+{
+	my ($source, $v) = @_;
+	return $node->safe_psql('shop',
+		qq{SELECT eventbridge.put_event('$source', 't', '{"v": "$v"}')});
+}
+
+sub delivered_ok
+{
+	my ($v, $name, $n) = @_;
+	$n //= 1;
+	ok($node->poll_query_until('shop',
+			"SELECT count(*) = $n FROM calls WHERE v = '$v'"), $name);
+}
+
+# Nothing but a commit starts them.
+put('shop', 'first');
+delivered_ok('first', 'a function is called');
+ok($node->poll_query_until('shop', 'SELECT count(*) = 1 FROM eventbridge.queue_message'),
+	'a queue gets its message');
+is($node->safe_psql('shop', 'SELECT DISTINCT who, now_is FROM calls'), 'app|app',
+	'user code runs in a session of its role');
+
+# At once, though they would look for themselves only each minute.
+my $started = time;
+put('shop', "quick$_") for 1 .. 10;
+delivered_ok('quick10', 'delivered');
+cmp_ok(time - $started, '<', 20, 'without waiting for poll_interval');
+
+# Retries when they are due.
+put('awkward', 'twice');
+delivered_ok('twice', 'a function that failed twice is called a third time');
+
+# What hangs is ended, and does not keep others from what comes.
+my $hanging = put('awkward', 'hang');
+put('shop', 'after');
+delivered_ok('after', 'the next event is delivered');
+ok($node->poll_query_until('shop',
+		"SELECT error_code = 'TIMEOUT' FROM eventbridge.explain_delivery('$hanging')"),
+	'a function that hangs is ended');
+$node->safe_psql('shop', 'DELETE FROM eventbridge.delivery_retry');
+
+# A session is as it was.
+put('awkward', 'reset');
+delivered_ok('reset', 'a function that sets things');
+put('shop', 'plain');
+delivered_ok('plain', 'does not change them for the next');
+
+# A worker that dies comes back, and so does its delivery.
+$node->safe_psql('shop', "ALTER SEQUENCE tries RESTART");
+put('awkward', 'kill');
+delivered_ok('kill', 'a function that kills its worker is called again');
+
+# Idle workers end, and come back.
+ok($node->poll_query_until('postgres',
+		"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'"),
+	'idle workers end');
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
+put('shop', 'again');
+delivered_ok('again', 'and come back');
+
+# Two-phase commit.
+$node->safe_psql('shop', <<'SQL');
+BEGIN;
+SELECT eventbridge.put_event('shop', 't', '{"v": "prepared"}');
+PREPARE TRANSACTION 'p';
+SQL
+put('shop', 'meanwhile');
+delivered_ok('meanwhile', 'others are delivered');
+is($node->safe_psql('shop', "SELECT count(*) FROM calls WHERE v = 'prepared'"), '0',
+	'what is prepared is not');
+$node->safe_psql('shop', "COMMIT PREPARED 'p'");
+put('shop', 'knock');
+delivered_ok('prepared', 'what is committed is');
+
+# Restart: what was owed is found.
+$node->append_conf('postgresql.conf', 'eventbridge.background_workers = off');
+$node->reload;
+$node->poll_query_until('postgres',
+	"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'");
+put('shop', 'owed');
+is($node->safe_psql('shop', "SELECT count(*) FROM calls WHERE v = 'owed'"), '0',
+	'no workers, no delivery');
+$node->append_conf('postgresql.conf', 'eventbridge.background_workers = on');
+$node->restart;
+delivered_ok('owed', 'delivered after a restart');
+
+# A database can be dropped.
+put('shop', 'last');
+delivered_ok('last', 'delivered');
+$node->safe_psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
+$node->safe_psql('copy',
+	q{SELECT eventbridge.put_event('shop', 't', '{"v": "copy"}')});
+ok($node->poll_query_until('copy', "SELECT count(*) = 1 FROM calls WHERE v = 'copy'"),
+	'workers of other databases go on');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,97 @@
+# The server is killed under load, again and again: what was committed is
+# delivered, what was not is not.  EB_CRASH_ROUNDS gives the number of rounds.
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $rounds = $ENV{EB_CRASH_ROUNDS} || 3;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'eventbridge'
+eventbridge.poll_interval = '500ms'
+eventbridge.retry_delay = '100ms'
+eventbridge.log_retention = 0
+eventbridge.log_segment_size = '256kB'
+restart_after_crash = on
+max_worker_processes = 16
+CONF
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION eventbridge;
+CREATE TABLE put (id bigint GENERATED ALWAYS AS IDENTITY, rolled_back boolean);
+CREATE TABLE calls (id bigint);
+CREATE FUNCTION note(e jsonb) RETURNS void LANGUAGE sql AS
+	'INSERT INTO calls VALUES ((e ->> ''id'')::bigint)';
+CREATE FUNCTION put() RETURNS void LANGUAGE sql AS $$
+	WITH new AS (INSERT INTO put DEFAULT VALUES RETURNING id)
+	SELECT eventbridge.put_event('load', 't', jsonb_build_object('id', id)) FROM new $$;
+SET search_path = eventbridge, public;
+SELECT create_queue('q');
+SELECT put_rule('load', '{"source": ["load"]}');
+SELECT put_targets('load', '[
+	{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:note", "InputPath": "$.detail"},
+	{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q", "InputPath": "$.detail"}]');
+SQL
+
+my $script = $node->basedir . '/load.sql';
+append_to_file($script, <<'SQL');
+BEGIN;
+SELECT public.put();
+SELECT public.put();
+COMMIT;
+BEGIN;
+SELECT eventbridge.put_event('load', 't', '{"id": -1}');
+ROLLBACK;
+SQL
+
+for my $round (1 .. $rounds)
+{
+	my $load = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', '4', '-T', '60', '-f', $script,
+			'-h', $node->host, '-p', $node->port, 'postgres' ],
+		'>', \my $out, '2>', \my $err);
+	usleep(500_000 + int(rand(1_500_000)));
+	if ($round % 2)
+	{
+		$node->stop('immediate');
+	}
+	else
+	{
+		# A worker alone: the postmaster restarts everybody.
+		my $pid = $node->safe_psql('postgres',
+			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'eventbridge worker' LIMIT 1});
+		kill 'KILL', $pid if $pid;
+	}
+	$load->finish;
+	$node->start if $round % 2;
+	$node->poll_query_until('postgres', 'SELECT true');
+}
+
+ok($node->poll_query_until('postgres', q{
+	SELECT NOT EXISTS (SELECT FROM eventbridge.delivery_status
+		WHERE waiting + in_flight + retrying + dead > 0)}), 'everything has been delivered');
+my $put = $node->safe_psql('postgres', 'SELECT count(*) FROM put');
+cmp_ok($put, '>', 100, "$put events were committed");
+is($node->safe_psql('postgres', 'SELECT count(*) FROM put WHERE NOT EXISTS (SELECT FROM calls WHERE calls.id = put.id)'),
+	'0', 'the function was called for each');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM put WHERE id NOT IN
+		(SELECT (body::jsonb ->> 'id')::bigint FROM eventbridge.queue_message)}),
+	'0', 'the queue got each');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM calls WHERE NOT EXISTS (SELECT FROM put WHERE put.id = calls.id)'),
+	'0', 'and none that was not committed');
+is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT id) FROM calls'),
+	'0', 'effects in the database happen once, crash or not');
+is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT body) FROM eventbridge.queue_message'),
+	'0', 'also in the queue');
+cmp_ok($node->safe_psql('postgres', 'SELECT max(pg_total_relation_size(c)) FROM (VALUES (\'eventbridge.delivery_log_0\'::regclass), (\'eventbridge.delivery_log_1\'), (\'eventbridge.delivery_log_2\')) AS t (c)'),
+	'<', 20_000_000, 'the log does not grow');
+
+$node->stop;
+done_testing();
