@@ -1258,6 +1258,16 @@ BEGIN
 		END LOOP;
 	END IF;
 
+	/* What nothing serves yet is never accepted and silently idle. */
+	IF place.kind IN ('api_destination', 'task') THEN
+		PERFORM eventbridge._raise('UnsupportedOperationException',
+			format('%s targets are not supported yet',
+				CASE place.kind WHEN 'task' THEN 'task' ELSE 'API destination' END),
+			'To post events, or to give them to a command, put them in a topic and run eventbridge-worker listen.');
+	ELSIF (target ->> 'Ordered')::boolean THEN
+		PERFORM eventbridge._raise('UnsupportedOperationException', 'ordered targets are not supported yet');
+	END IF;
+
 	/* The whole new definition counts; what waits for the target stays its. */
 	INSERT INTO eventbridge.target AS t
 		(rule_id, id, arn, kind, resource, role_arn, role, input, input_path, input_transformer,

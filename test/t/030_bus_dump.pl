@@ -37,7 +37,7 @@ SELECT create_topic('t', true), create_log_group('l', 7), create_task('c'),
 SELECT put_targets('r', '[
 	{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:app.handle", "InputPath": "$.detail"},
 	{"Id": "t", "Arn": "arn:aws:sns:us-east-1:000000000000:t", "RetryPolicy": {"MaximumRetryAttempts": 1},
-	 "InputTransformer": {"InputPathsMap": {"s": "$.source"}, "InputTemplate": "\"<s>\""}, "Ordered": true}]', 'orders');
+	 "InputTransformer": {"InputPathsMap": {"s": "$.source"}, "InputTemplate": "\"<s>\""}}]', 'orders');
 INSERT INTO log_event (log_group_id, message) SELECT log_group_id, '{"a":1}' FROM log_group;
 SQL
 
