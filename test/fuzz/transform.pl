@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 #
-# Fuzzing of input transformation: paths, paths maps, templates of rules and
-# pipes, and events.
+# Fuzzing of input transformation: paths maps, templates of rules and pipes, and
+# events.
 #
 #   transform.pl [--seconds N] [--seed S]
 #
@@ -150,37 +150,6 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN format('%s: %s', SQLSTATE, SQLERRM);
 END $$;
-
-CREATE FUNCTION pg_temp.check_path(path text, event text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	a json; b jsonb; a_state text; b_state text;
-	j json; jb jsonb;
-BEGIN
-	BEGIN
-		j := event; jb := event;
-	EXCEPTION WHEN OTHERS THEN
-		RETURN NULL;
-	END;
-	BEGIN
-		a := json_input_path(j, path);
-	EXCEPTION WHEN OTHERS THEN
-		a_state := SQLSTATE;
-	END;
-	BEGIN
-		b := input_path(jb, path);
-	EXCEPTION WHEN OTHERS THEN
-		b_state := SQLSTATE;
-	END;
-	IF a_state IS DISTINCT FROM b_state OR a_state <> '22023' THEN
-		RETURN format('json %s, jsonb %s', coalesce(a_state, 'finds'), coalesce(b_state, 'finds'));
-	END IF;
-	IF a::jsonb IS DISTINCT FROM b THEN
-		RETURN format('json finds %s, jsonb finds %s', a, b);
-	END IF;
-	RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-	RETURN format('%s: %s', SQLSTATE, SQLERRM);
-END $$;
 SQL
 
 my $pid = open2(my $from, my $to, 'psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-f', '-');
@@ -230,14 +199,7 @@ while ($ok && time < $end)
 	for (1 .. 100)
 	{
 		my $event = pick(5) ? any(@events) : mutate(any(@events), @events);
-		my $which = pick(5);
-
-		if ($which == 0)
-		{
-			my $path = mutate(any(@paths), @paths);
-			push @calls, sprintf('pg_temp.check_path(%s, %s)', literal($path), literal($event));
-		}
-		elsif ($which == 1)
+		if (pick(4) == 0)
 		{
 			my $template = mutate(any(@templates), @templates);
 			push @calls, sprintf("pg_temp.check_template('pipe', NULL, %s, %s)", literal($template), literal($event));
