@@ -10,7 +10,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" eventbridge.c
 MODULE_big = eventbridge
 # One room of src/ each; the worker is a client program and not part
 # of the module.
-ROOMS = json pattern ruleset index transform stream bus delivery
+ROOMS = json log pattern ruleset index transform stream bus delivery
 OBJS = src/eventbridge.o src/settings.o \
 	$(patsubst %.c,%.o,$(sort $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))))
 PG_CPPFLAGS = -Isrc -DEVENTBRIDGE_VERSION='"$(EXTVERSION)"'

@@ -176,7 +176,7 @@ eb_worker_sleep(PG_FUNCTION_ARGS)
 		char		name[NAMEDATALEN];
 
 		snprintf(name, sizeof(name), "delivery_log_%d", i);
-		append_writers(&buf, eb_delivery_relation(name));
+		append_writers(&buf, eb_relation(name));
 	}
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len));
 }

@@ -10,17 +10,14 @@
 
 #include "access/xact.h"
 #include "datatype/timestamp.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
-#include "storage/lock.h"
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
 #include "delivery/position.h"
-
-/* The log, and what goes with it, lies in this many tables by turns. */
-#define EB_LOG_TURNS	3
+#include "log/append.h"
+#include "log/internal.h"
 
 /*
  * Who delivers: any session; the client program; or, as the number of the
@@ -157,37 +154,7 @@ extern void eb_delivery_init(void);
 /* log.c */
 extern void eb_log_init(void);
 extern int	eb_log_turn(void);
-extern Oid	eb_delivery_relation(const char *name);
 extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
-
-/* internal.c: our own statements, run as the extension's owner */
-typedef struct EbInternal
-{
-	Oid			userid;
-	int			sec_context;
-	int			guc_level;
-} EbInternal;
-
-extern void eb_internal_begin(EbInternal *state);
-extern void eb_internal_end(EbInternal *state);
-extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
-								  int nargs, const Oid *types,
-								  Datum *values, const char *nulls);
-
-/* locks of this room; see internal.c */
-typedef enum EbLockClass
-{
-	EB_LOCK_CLAIM = 0xEB00,		/* who takes the next batch of a lane */
-	EB_LOCK_BATCH,				/* who works on a batch */
-	EB_LOCK_RETRY,				/* who works on a retry */
-	EB_LOCK_BELL,				/* who sleeps */
-	EB_LOCK_MAINTENANCE			/* who rotates */
-} EbLockClass;
-
-extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
-					LOCKMODE mode, bool session, bool wait);
-extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
-					  LOCKMODE mode, bool session);
 
 /* ledger.c */
 extern bool eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries);

@@ -19,10 +19,7 @@
  *						it is done
  *	delivery_metric_N	one row per batch and target: what happened
  *
- * The sequence delivery_turn tells which set is written to.  It is advanced
- * outside of transactions and read without a lock; nobody relies on it.  A
- * writer who read it long ago still writes a row that is found, because
- * readers look into all three sets.
+ * The sequence delivery_turn tells which set is written to.
  *
  * Lanes.  Who delivers depends on the target: queues, channels, buses and
  * log groups are served by any session; functions and procedures by sessions
@@ -68,30 +65,17 @@
  * trigger on the log (which our own appends do not fire) makes them rows of
  * the loading transaction.  The ledger stays behind.
  *
- * Appending.  Rows are buffered and written a page at a time, when there are
- * many and before commit or prepare.  A row must be written under the
- * subtransaction that put it.  So the buffer notes that for each row: when a
- * subtransaction aborts, its rows are dropped, when it commits, they become
- * its parent's, and when the buffer is full, only the current one's are
- * written.
+ * Appending.  See log/append.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/index.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "storage/bufpage.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -121,117 +105,27 @@ enum
 	LOG_NATTS = LOG_EVENT
 };
 
-/* The buffer is written when so many rows, or so many bytes, wait in it. */
-#define FLUSH_ROWS	1000
-#define FLUSH_BYTES (1024 * 1024)
-
-typedef struct PendingRow
-{
-	SubTransactionId subid;
-	HeapTuple	tuple;
-} PendingRow;
-
-static MemoryContext pending_context = NULL;
-static PendingRow *pending = NULL;
-static int	npending = 0;
-static int	pending_size = 0;
-static Size pending_bytes = 0;
+static EbAppendLog delivery_log = {
+	.name = "delivery_log",
+	.index_suffix = "xid_no_idx",
+	.turn = "delivery_turn",
+	.nkeys = 2,
+	.keys = {LOG_XID, LOG_NO}
+};
 
 /* Number of the transaction's next event. */
 static int32 next_no = 0;
 
-static TupleDesc log_desc = NULL;
-
-static void append_event(const EbPublishedEvent *event,
-						 const EbMatchedTarget *targets, int ntargets);
-static void flush_pending(void);
-
-/* A table, index or sequence of ours. */
-Oid
-eb_delivery_relation(const char *name)
-{
-	Oid			relid = get_relname_relid(name,
-										  get_namespace_oid("eventbridge",
-															false));
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"eventbridge.%s\" does not exist", name),
-				 errhint("The extension is not created in this database.")));
-	return relid;
-}
-
-/*
- * Which set is written to.  Reads the sequence's only page as nextval does,
- * but without a lock that lasts.
- */
+/* Which set is written to. */
 int
 eb_log_turn(void)
 {
-	Relation	rel = relation_open(eb_delivery_relation("delivery_turn"),
-									AccessShareLock);
-	Buffer		buffer = ReadBuffer(rel, 0);
-	Page		page;
-	ItemId		item;
-	HeapTupleData tuple;
-	int64		turn;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	item = PageGetItemId(page, FirstOffsetNumber);
-	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-	turn = ((Form_pg_sequence_data) GETSTRUCT(&tuple))->last_value;
-	UnlockReleaseBuffer(buffer);
-	relation_close(rel, AccessShareLock);
-	return (int) (turn % EB_LOG_TURNS);
+	return eb_append_turn(&delivery_log);
 }
 
 /* ---- appending ---- */
 
-/* The shape of a row; equal in all tables of the log, so taken once. */
-static TupleDesc
-log_tuple_desc(void)
-{
-	if (log_desc == NULL)
-	{
-		Relation	rel = table_open(eb_delivery_relation("delivery_log_0"),
-									 AccessShareLock);
-		MemoryContext oldcontext = MemoryContextSwitchTo(TopMemoryContext);
-
-		log_desc = CreateTupleDescCopy(RelationGetDescr(rel));
-		MemoryContextSwitchTo(oldcontext);
-		table_close(rel, AccessShareLock);
-	}
-	return log_desc;
-}
-
-/* Room for one more row. */
-static void
-reserve_pending(void)
-{
-	if (pending_context == NULL)
-		pending_context = AllocSetContextCreate(TopTransactionContext,
-												"eventbridge pending events",
-												ALLOCSET_DEFAULT_SIZES);
-	if (npending < pending_size)
-		return;
-	if (pending == NULL)
-	{
-		pending_size = 64;
-		pending = MemoryContextAlloc(TopTransactionContext,
-									 pending_size * sizeof(PendingRow));
-	}
-	else
-	{
-		pending_size *= 2;
-		pending = repalloc(pending, pending_size * sizeof(PendingRow));
-	}
-}
-
-/*
- * The sink of put events: forms the row and keeps it until it is written.
- */
+/* The sink of put events. */
 static void
 append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 			 int ntargets)
@@ -240,8 +134,6 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 	bool		nulls[LOG_NATTS] = {0};
 	Datum	   *ids = palloc(sizeof(Datum) * ntargets);
 	Datum	   *lanes = palloc(sizeof(Datum) * ntargets);
-	MemoryContext oldcontext;
-	PendingRow *row;
 	int			nlanes_noted = 0;
 
 	for (int i = 0; i < ntargets; i++)
@@ -255,9 +147,6 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 		nlanes_noted++;
 	}
 
-	log_tuple_desc();
-	reserve_pending();
-	oldcontext = MemoryContextSwitchTo(pending_context);
 	values[LOG_XID - 1] =
 		FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[LOG_BUS_ID - 1] = Int64GetDatum(event->bus_id);
@@ -279,117 +168,12 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 		PointerGetDatum(cstring_to_text_with_len(event->text,
 												 event->text_len));
 
-	row = &pending[npending];
-	row->subid = GetCurrentSubTransactionId();
-	row->tuple = heap_form_tuple(log_desc, values, nulls);
-	npending++;
-	pending_bytes += row->tuple->t_len;
+	eb_append_row(&delivery_log, values, nulls);
 	pfree(DatumGetPointer(values[LOG_TARGETS - 1]));
 	pfree(DatumGetPointer(values[LOG_LANES - 1]));
 	pfree(DatumGetPointer(values[LOG_EVENT - 1]));
-	MemoryContextSwitchTo(oldcontext);
 	pfree(ids);
 	pfree(lanes);
-
-	if (npending >= FLUSH_ROWS || pending_bytes >= FLUSH_BYTES)
-		flush_pending();
-}
-
-/* Writes the rows pending[first ..] and their index entries. */
-static void
-write_rows(int first)
-{
-	int			turn = eb_log_turn();
-	int			nrows = npending - first;
-	char		name[NAMEDATALEN];
-	Relation	rel;
-	Relation	index;
-	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nrows);
-	IndexInfo  *index_info;
-
-	snprintf(name, sizeof(name), "delivery_log_%d", turn);
-	rel = table_open(eb_delivery_relation(name), RowExclusiveLock);
-	snprintf(name, sizeof(name), "delivery_log_%d_xid_no_idx", turn);
-	index = index_open(eb_delivery_relation(name), RowExclusiveLock);
-	index_info = BuildIndexInfo(index);
-
-	for (int i = 0; i < nrows; i++)
-	{
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-											&TTSOpsHeapTuple);
-		ExecStoreHeapTuple(pending[first + i].tuple, slots[i], false);
-	}
-	heap_multi_insert(rel, slots, nrows, GetCurrentCommandId(true), 0, NULL);
-
-	for (int i = 0; i < nrows; i++)
-	{
-		Datum		values[2];
-		bool		nulls[2] = {false, false};
-
-		values[0] = heap_getattr(pending[first + i].tuple, LOG_XID, log_desc,
-								 &nulls[0]);
-		values[1] = heap_getattr(pending[first + i].tuple, LOG_NO, log_desc,
-								 &nulls[1]);
-		index_insert(index, values, nulls, &slots[i]->tts_tid, rel,
-					 UNIQUE_CHECK_NO, false, index_info);
-		ExecDropSingleTupleTableSlot(slots[i]);
-	}
-	pfree(slots);
-
-	/* Both locks stay until the end: rotation finds out by them. */
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
-}
-
-/*
- * Writes those rows of the buffer that the current subtransaction put; they
- * are its last ones.
- */
-static void
-flush_pending(void)
-{
-	SubTransactionId subid = GetCurrentSubTransactionId();
-	int			first = npending;
-	bool		pushed = false;
-
-	while (first > 0 && pending[first - 1].subid == subid)
-		first--;
-	if (first == npending)
-		return;
-
-	/* At commit there is no snapshot left, but out-of-line storage wants one. */
-	if (!ActiveSnapshotSet())
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		pushed = true;
-	}
-	write_rows(first);
-	if (pushed)
-		PopActiveSnapshot();
-
-	npending = first;
-	if (npending == 0)
-	{
-		MemoryContextReset(pending_context);
-		pending_bytes = 0;
-	}
-	else
-	{
-		/* The parents' rows stay; what they take is not worth counting. */
-		pending_bytes = 0;
-	}
-}
-
-/* The buffer's memory goes with the transaction; forget it. */
-static void
-forget_pending(void)
-{
-	pending_context = NULL;
-	pending = NULL;
-	npending = 0;
-	pending_size = 0;
-	pending_bytes = 0;
-	next_no = 0;
 }
 
 static void
@@ -399,35 +183,16 @@ log_xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			if (npending > 0)
-				flush_pending();
 			eb_bell_pre_commit(event == XACT_EVENT_PRE_PREPARE);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_ABORT:
-			forget_pending();
+			next_no = 0;
 			eb_bell_end(event);
 			break;
 		default:
 			break;
-	}
-}
-
-static void
-log_subxact_callback(SubXactEvent event, SubTransactionId subid,
-					 SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-	{
-		for (int i = npending - 1; i >= 0 && pending[i].subid == subid; i--)
-			pending[i].subid = parent;
-	}
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
-		/* A subtransaction's number is higher than those of its parents. */
-		while (npending > 0 && pending[npending - 1].subid >= subid)
-			npending--;
 	}
 }
 
@@ -605,10 +370,10 @@ eb_log_fetch(EbBatch *batch, int max_deliveries)
 		char		name[NAMEDATALEN];
 
 		snprintf(name, sizeof(name), "delivery_log_%d", i);
-		cursors[i].rel = table_open(eb_delivery_relation(name),
+		cursors[i].rel = table_open(eb_relation(name),
 									AccessShareLock);
 		snprintf(name, sizeof(name), "delivery_log_%d_xid_no_idx", i);
-		cursors[i].index = index_open(eb_delivery_relation(name),
+		cursors[i].index = index_open(eb_relation(name),
 									  AccessShareLock);
 	}
 
@@ -634,14 +399,13 @@ eb_log_fetch(EbBatch *batch, int max_deliveries)
 }
 
 /*
- * Installs the sink and the callbacks.  Callbacks run in the reverse order of
- * their registration; whoever publishes at pre-commit must register later
- * than this, so that what it publishes is written.
+ * Installs the sink and the callback.  Whoever publishes at pre-commit must
+ * register later than this, so that the bell is rung for it.
  */
 void
 eb_log_init(void)
 {
 	eb_publish_sink = append_event;
+	eb_append_register(&delivery_log);
 	RegisterXactCallback(log_xact_callback, NULL);
-	RegisterSubXactCallback(log_subxact_callback, NULL);
 }

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * internal.c
- *	  Statements of our own, and the locks of this room.
+ *	  Statements of our own, and our locks.
  *
  * Deliveries run in the sessions of ordinary roles, next to user code that
- * may have changed search_path.  Our own statements read and write tables
+ * may have changed search_path; changes of tables are captured in any.  Our own statements read and write tables
  * that those roles have no right to, so they run as the owner of the
  * extension's tables, with a search_path that holds pg_catalog alone.  No
  * user code runs inside.
@@ -13,15 +13,31 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 
 #include "compat.h"
-#include "delivery/delivery.h"
+#include "log/internal.h"
+
+Oid
+eb_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name,
+										  get_namespace_oid("eventbridge",
+															false));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"eventbridge.%s\" does not exist", name),
+				 errhint("The extension is not created in this database.")));
+	return relid;
+}
 
 static Oid
 relation_owner(Oid relid)
@@ -44,7 +60,7 @@ void
 eb_internal_begin(EbInternal *state)
 {
 	GetUserIdAndSecContext(&state->userid, &state->sec_context);
-	SetUserIdAndSecContext(relation_owner(eb_delivery_relation("delivery_retry")),
+	SetUserIdAndSecContext(relation_owner(eb_relation("delivery_retry")),
 						   state->sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	state->guc_level = NewGUCNestLevel();
@@ -91,7 +107,7 @@ eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 }
 
 /*
- * The locks of this room look like locks on objects, with a class where those
+ * Our locks look like locks on objects, with a class where those
  * have a column.  They are not advisory locks: user code that calls
  * pg_advisory_unlock_all() must not give a claim away.  The server releases
  * such locks when a transaction aborts, also those of the session.

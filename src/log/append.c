@@ -1,0 +1,279 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  Appending rows to a log, many at a time.
+ *
+ * A log lies in EB_LOG_TURNS tables of equal shape, each with one index.
+ * A sequence tells which of them is written to.  It is advanced outside of
+ * transactions and read without a lock; nobody relies on it: a writer who
+ * read it long ago still writes a row that is found, because readers look
+ * into all tables.
+ *
+ * Rows are buffered and written a page at a time, when there are many and
+ * before commit or prepare.  A row must be written under the subtransaction
+ * that made it.  So the buffer notes that for each row: when a subtransaction
+ * aborts, its rows are dropped, when it commits, they become its parent's,
+ * and when the buffer is full, only the current one's are written.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "log/append.h"
+#include "log/internal.h"
+
+/* The buffer is written when so many rows, or so many bytes, wait in it. */
+#define FLUSH_ROWS	1000
+#define FLUSH_BYTES (1024 * 1024)
+
+static EbAppendLog *logs = NULL;
+
+/* Which table is written to; reads the sequence's only page as nextval does. */
+int
+eb_append_turn(const EbAppendLog *log)
+{
+	Relation	rel = relation_open(eb_relation(log->turn), AccessShareLock);
+	Buffer		buffer = ReadBuffer(rel, 0);
+	Page		page;
+	ItemId		item;
+	HeapTupleData tuple;
+	int64		turn;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	item = PageGetItemId(page, FirstOffsetNumber);
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	turn = ((Form_pg_sequence_data) GETSTRUCT(&tuple))->last_value;
+	UnlockReleaseBuffer(buffer);
+	relation_close(rel, AccessShareLock);
+	return (int) (turn % EB_LOG_TURNS);
+}
+
+/* Takes the shape of a row from one of the tables. */
+static void
+lookup_desc(EbAppendLog *log)
+{
+	char		name[NAMEDATALEN];
+	Relation	rel;
+	MemoryContext oldcontext;
+
+	if (log->desc != NULL)
+		return;
+	snprintf(name, sizeof(name), "%s_0", log->name);
+	rel = table_open(eb_relation(name), AccessShareLock);
+	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
+	log->desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	MemoryContextSwitchTo(oldcontext);
+	table_close(rel, AccessShareLock);
+}
+
+/* Room for one more row. */
+static void
+reserve(EbAppendLog *log)
+{
+	if (log->context == NULL)
+		log->context = AllocSetContextCreate(TopTransactionContext,
+											 "eventbridge pending rows",
+											 ALLOCSET_DEFAULT_SIZES);
+	if (log->nrows < log->size)
+		return;
+	if (log->rows == NULL)
+	{
+		log->size = 64;
+		log->rows = MemoryContextAlloc(TopTransactionContext,
+									   log->size * sizeof(EbPendingRow));
+	}
+	else
+	{
+		log->size *= 2;
+		log->rows = repalloc(log->rows, log->size * sizeof(EbPendingRow));
+	}
+}
+
+/* Writes the rows from "first" on, and their index entries. */
+static void
+write_rows(EbAppendLog *log, int first)
+{
+	int			turn = eb_append_turn(log);
+	int			nrows = log->nrows - first;
+	char		name[NAMEDATALEN];
+	Relation	rel;
+	Relation	index;
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nrows);
+	IndexInfo  *index_info;
+
+	snprintf(name, sizeof(name), "%s_%d", log->name, turn);
+	rel = table_open(eb_relation(name), RowExclusiveLock);
+	snprintf(name, sizeof(name), "%s_%d_%s", log->name, turn,
+			 log->index_suffix);
+	index = index_open(eb_relation(name), RowExclusiveLock);
+	index_info = BuildIndexInfo(index);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+											&TTSOpsHeapTuple);
+		ExecStoreHeapTuple(log->rows[first + i].tuple, slots[i], false);
+	}
+	heap_multi_insert(rel, slots, nrows, GetCurrentCommandId(true), 0, NULL);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		Datum		values[lengthof(log->keys)];
+		bool		nulls[lengthof(log->keys)];
+
+		for (int key = 0; key < log->nkeys; key++)
+			values[key] = heap_getattr(log->rows[first + i].tuple,
+									   log->keys[key], log->desc,
+									   &nulls[key]);
+		index_insert(index, values, nulls, &slots[i]->tts_tid, rel,
+					 UNIQUE_CHECK_NO, false, index_info);
+		ExecDropSingleTupleTableSlot(slots[i]);
+	}
+	pfree(slots);
+
+	/* Both locks stay until the end: rotation finds out by them. */
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Writes those rows of the buffer that the current subtransaction made; they
+ * are its last ones.
+ */
+static void
+flush(EbAppendLog *log)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	int			first = log->nrows;
+	bool		pushed = false;
+
+	while (first > 0 && log->rows[first - 1].subid == subid)
+		first--;
+	if (first == log->nrows)
+		return;
+
+	/* At commit there is no snapshot left, but out-of-line storage wants one. */
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	write_rows(log, first);
+	if (pushed)
+		PopActiveSnapshot();
+
+	/* Rows of the parents stay; what they take is not worth counting. */
+	log->nrows = first;
+	log->bytes = 0;
+	if (log->nrows == 0)
+		MemoryContextReset(log->context);
+}
+
+/*
+ * Appends a row in the current subtransaction.  It is copied, and need not be
+ * visible in the table before commit.
+ */
+void
+eb_append_row(EbAppendLog *log, const Datum *values, const bool *nulls)
+{
+	MemoryContext oldcontext;
+	EbPendingRow *row;
+
+	lookup_desc(log);
+	reserve(log);
+	oldcontext = MemoryContextSwitchTo(log->context);
+	row = &log->rows[log->nrows];
+	row->subid = GetCurrentSubTransactionId();
+	row->tuple = heap_form_tuple(log->desc, (Datum *) values, (bool *) nulls);
+	log->nrows++;
+	log->bytes += row->tuple->t_len;
+	MemoryContextSwitchTo(oldcontext);
+
+	if (log->nrows >= FLUSH_ROWS || log->bytes >= FLUSH_BYTES)
+		flush(log);
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	for (EbAppendLog *log = logs; log != NULL; log = log->next)
+	{
+		switch (event)
+		{
+			case XACT_EVENT_PRE_COMMIT:
+			case XACT_EVENT_PRE_PREPARE:
+				if (log->nrows > 0)
+					flush(log);
+				break;
+			case XACT_EVENT_COMMIT:
+			case XACT_EVENT_PREPARE:
+			case XACT_EVENT_ABORT:
+				/* The buffer's memory goes with the transaction. */
+				log->context = NULL;
+				log->rows = NULL;
+				log->nrows = 0;
+				log->size = 0;
+				log->bytes = 0;
+				break;
+			default:
+				break;
+		}
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
+{
+	for (EbAppendLog *log = logs; log != NULL; log = log->next)
+	{
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+		{
+			for (int i = log->nrows - 1;
+				 i >= 0 && log->rows[i].subid == subid; i--)
+				log->rows[i].subid = parent;
+		}
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+		{
+			/* A subtransaction's number is higher than those of its parents. */
+			while (log->nrows > 0 && log->rows[log->nrows - 1].subid >= subid)
+				log->nrows--;
+		}
+	}
+}
+
+/* Has rows of this log written; it must live as long as the process. */
+void
+eb_append_register(EbAppendLog *log)
+{
+	log->next = logs;
+	logs = log;
+}
+
+/*
+ * Callbacks run in the reverse order of their registration; whoever appends
+ * at pre-commit must register later than this, so that what it appends is
+ * written.
+ */
+void
+eb_append_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *	  What the rooms with tables of their own share: statements that run as
+ *	  the owner of those tables, and locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_INTERNAL_H
+#define EB_INTERNAL_H
+
+#include "executor/spi.h"
+#include "storage/lock.h"
+
+/* A table, index or sequence of ours. */
+extern Oid	eb_relation(const char *name);
+
+typedef struct EbInternal
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_level;
+} EbInternal;
+
+extern void eb_internal_begin(EbInternal *state);
+extern void eb_internal_end(EbInternal *state);
+extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
+								  int nargs, const Oid *types,
+								  Datum *values, const char *nulls);
+
+/* Whom a lock keeps out of what; see internal.c. */
+typedef enum EbLockClass
+{
+	EB_LOCK_CLAIM = 0xEB00,		/* who takes the next batch of a lane */
+	EB_LOCK_BATCH,				/* who works on a batch */
+	EB_LOCK_RETRY,				/* who works on a retry */
+	EB_LOCK_BELL,				/* who sleeps */
+	EB_LOCK_MAINTENANCE,		/* who rotates */
+	EB_LOCK_TICK,				/* who ends a batch of stream records */
+	EB_LOCK_PIPE				/* who serves a pipe */
+} EbLockClass;
+
+extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
+					LOCKMODE mode, bool session, bool wait);
+extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
+					  LOCKMODE mode, bool session);
+
+#endif							/* EB_INTERNAL_H */
