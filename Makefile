@@ -10,14 +10,14 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" eventbridge.c
 MODULE_big = eventbridge
 # One room of src/ each; the worker is a client program and not part
 # of the module.
-ROOMS = json log pattern ruleset index transform stream bus delivery
+ROOMS = json log pattern ruleset index transform stream bus delivery pipes
 OBJS = src/eventbridge.o src/settings.o \
 	$(patsubst %.c,%.o,$(sort $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))))
 PG_CPPFLAGS = -Isrc -DEVENTBRIDGE_VERSION='"$(EXTVERSION)"'
 
 # The install script is put together from its parts, in the order in which
 # the rooms build on one another.
-PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream bus delivery pipes))
+PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream bus delivery stream_log pipes))
 EXTENSION_SCRIPT = sql/eventbridge--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SCRIPT)
 DATA = $(wildcard sql/eventbridge--*--*.sql)

@@ -12,7 +12,9 @@
 #include "bus/bus.h"
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "pipes/pipes.h"
 #include "settings.h"
+#include "stream/capture.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
 PG_MODULE_MAGIC_EXT(.name = "eventbridge", .version = EVENTBRIDGE_VERSION);
@@ -28,4 +30,6 @@ _PG_init(void)
 	eb_delivery_init();
 	eb_define_settings();
 	eb_bus_init();
+	eb_stream_log_init();
+	eb_pipes_init();
 }

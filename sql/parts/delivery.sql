@@ -503,6 +503,7 @@ BEGIN
 	WHERE q.queue_id = m.queue_id AND m.sent_at < clock_timestamp() - make_interval(secs => q.message_retention_period);
 	DELETE FROM eventbridge.queue_message AS m
 	WHERE NOT EXISTS (SELECT FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id);
+	PERFORM eventbridge._tidy_pipes();
 END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
@@ -924,15 +925,27 @@ COMMENT ON FUNCTION worker_wake(oid) IS
 'For workers: no more notifications for this session''s sake, because it is at work.';
 
 CREATE FUNCTION _lanes_with_work() RETURNS SETOF oid
-LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT r.lane FROM eventbridge.delivery_retry AS r
-	UNION
-	SELECT l.lane FROM eventbridge.delivery_log AS d, unnest(d.lanes) AS l (lane)
-		LEFT JOIN eventbridge.delivery_position AS p USING (lane)
-	WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no)
-$$;
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT r.lane FROM eventbridge.delivery_retry AS r
+		UNION
+		SELECT l.lane FROM eventbridge.delivery_log AS d, unnest(d.lanes) AS l (lane)
+			LEFT JOIN eventbridge.delivery_position AS p USING (lane)
+		WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no)
+		UNION
+		SELECT w FROM eventbridge._lanes_with_pipes() AS w;
+END $$;
 COMMENT ON FUNCTION _lanes_with_work() IS
 'Internal: who is owed something, or waits for a retry.';
+
+/* When a lane has to be served next, though nobody rings; null: no need. */
+CREATE FUNCTION _next_attempt(lane oid) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN least((SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r WHERE r.lane = $1), eventbridge._next_pipe_attempt($1));
+END $$;
+COMMENT ON FUNCTION _next_attempt(oid) IS
+'Internal: when a lane has to be served next although nothing new has come.';
 
 /* ---------------------------------------------------------------------
  * Seen from outside. The views show the rules that one owns or whose bus one
@@ -1044,7 +1057,7 @@ GRANT SELECT ON queues, rule_metrics, delivery_status, dead_letters, delivery_tr
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text),
-	_tidy(), _carry_over(integer, integer), _empty_set(integer, integer), _rotate(), _lanes_with_work(),
+	_tidy(), _carry_over(integer, integer), _empty_set(integer, integer), _rotate(), _lanes_with_work(), _next_attempt(oid),
 	_adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]), _queue(text),
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),

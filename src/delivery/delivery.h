@@ -12,6 +12,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
@@ -129,6 +130,8 @@ typedef struct EbInvocation
 	EbTarget   *target;
 	const EbLogRow *row;
 	char	   *input;
+	bool		wants_result;	/* of a function that returns jsonb */
+	Jsonb	   *result;			/* or NULL */
 	EbOutcome	outcome;
 } EbInvocation;
 
@@ -172,6 +175,11 @@ extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
 
 /* run.c */
 extern int64 eb_run_pass(int64 max_deliveries);
+extern void eb_commit(void);
+extern void eb_commit_lazily(void);
+
+/* Serves a role's pipes, up to about so many records; set by their room. */
+extern int64 (*eb_run_pipes) (Oid role, int64 max_records);
 
 /* bell.c */
 extern void eb_bell_note_lane(Oid lane);

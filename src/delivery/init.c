@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 
 #include "delivery/delivery.h"
+#include "stream/capture.h"
 
 int			eb_guc_bell = EB_BELL_NOTIFY;
 int			eb_guc_poll_interval = 5000;
@@ -85,5 +86,6 @@ eb_delivery_init(void)
 	define_settings();
 	eb_append_init();
 	eb_log_init();
+	eb_stream_wake = eb_bell_note_lane;
 	eb_launcher_init();
 }

@@ -101,8 +101,11 @@ call_procedure(EbTarget *target, const char *input)
 }
 
 static void
-call_function(EbTarget *target, const char *input)
+call_function(EbInvocation *invocation)
 {
+	EbTarget   *target = invocation->target;
+	Datum		result;
+
 	LOCAL_FCINFO(fcinfo, 1);
 
 	if (target->flinfo.fn_oid != target->function)
@@ -110,10 +113,12 @@ call_function(EbTarget *target, const char *input)
 					  target->context);
 	InitFunctionCallInfoData(*fcinfo, &target->flinfo, 1, InvalidOid, NULL,
 							 NULL);
-	fcinfo->args[0].value = input_argument(input);
+	fcinfo->args[0].value = input_argument(invocation->input);
 	fcinfo->args[0].isnull = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) FunctionCallInvoke(fcinfo);
+	result = FunctionCallInvoke(fcinfo);
+	if (invocation->wants_result && !fcinfo->isnull)
+		invocation->result = DatumGetJsonbPCopy(result);
 	PopActiveSnapshot();
 }
 
@@ -127,7 +132,7 @@ invoke(EbInvocation *invocation)
 	if (invocation->target->kind == EB_TARGET_PROCEDURE)
 		call_procedure(invocation->target, invocation->input);
 	else
-		call_function(invocation->target, invocation->input);
+		call_function(invocation);
 	(void) stop_timer();
 	AtEOXact_GUC(false, guc_level);
 	CommandCounterIncrement();

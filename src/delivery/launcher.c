@@ -510,7 +510,7 @@ want_lanes_with_work(void)
 	eb_launcher_wake(lanes, (int) nlanes);
 }
 
-/* When the lane's next retry is due; 0 if there is none. */
+/* When the lane has to be served next although nobody rings; 0: no need. */
 static TimestampTz
 next_retry(void)
 {
@@ -521,7 +521,7 @@ next_retry(void)
 	Datum		next;
 
 	eb_internal_execute(&plan,
-						"SELECT min(next_attempt) FROM eventbridge.delivery_retry WHERE lane = $1",
+						"SELECT eventbridge._next_attempt($1)",
 						1, types, values, NULL);
 	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						 &isnull);

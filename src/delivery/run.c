@@ -48,21 +48,23 @@
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 
+int64		(*eb_run_pipes) (Oid role, int64 max_records) = NULL;
+
 /* ---- transactions ---- */
 
-static void
-commit(void)
+void
+eb_commit(void)
 {
 	SPI_commit();
 	XactIsoLevel = XACT_READ_COMMITTED;
 }
 
-static void
-commit_lazily(void)
+void
+eb_commit_lazily(void)
 {
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	commit();
+	eb_commit();
 }
 
 /* ---- targets of a batch ---- */
@@ -414,12 +416,12 @@ run_batch(Oid lane, int max_deliveries)
 	MemoryContextSwitchTo(context);
 	found = eb_ledger_claim(&batch, lane,
 							Min(max_deliveries, BATCH_DELIVERIES));
-	commit_lazily();
+	eb_commit_lazily();
 	MemoryContextSwitchTo(context);
 	if (found)
 	{
 		deliver_batch(&batch);
-		commit_lazily();
+		eb_commit_lazily();
 		eb_ledger_release(&batch);
 		ndeliveries = batch.ndeliveries;
 	}
@@ -658,12 +660,12 @@ run_retries(Oid lane, int max_deliveries)
 	MemoryContextSwitchTo(context);
 	nretries = claim_retries(lane, max_deliveries, retries);
 	if (nretries > 0)
-		commit_lazily();
+		eb_commit_lazily();
 	for (int i = 0; i < nretries; i++)
 	{
 		MemoryContextSwitchTo(context);
 		deliver_retry(lane, &retries[i]);
-		commit_lazily();
+		eb_commit_lazily();
 		unlock_retry(retries[i].retry_id);
 	}
 	MemoryContextSwitchTo(oldcontext);
@@ -677,28 +679,38 @@ run_retries(Oid lane, int max_deliveries)
 #define ROTATE_INTERVAL		(1 * USECS_PER_SEC)
 #define TIDY_INTERVAL		(10 * USECS_PER_SEC)
 
-/* Turns to another set of tables; see log.c, "Rotation". */
+/*
+ * Turns to another table; see log.c, "Rotation".  The sequence is advanced
+ * after commit, so that no writer waits for the lock of who empties it.
+ */
 static void
-rotate(void)
+rotate(SPIPlanPtr *rotate_plan, const char *rotate_sql,
+	   SPIPlanPtr *turn_plan, const char *turn_sql)
 {
-	static SPIPlanPtr rotate_plan = NULL;
-	static SPIPlanPtr turn_plan = NULL;
 	static const Oid types[] = {INT4OID};
 	bool		isnull;
 	Datum		next;
 
-	eb_internal_execute(&rotate_plan, "SELECT eventbridge._rotate()",
-						0, NULL, NULL, NULL);
+	eb_internal_execute(rotate_plan, rotate_sql, 0, NULL, NULL, NULL);
 	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						 &isnull);
-	commit();
+	eb_commit();
 	if (!isnull)
 	{
-		eb_internal_execute(&turn_plan,
-							"SELECT setval('eventbridge.delivery_turn', $1)",
-							1, types, &next, NULL);
-		commit_lazily();
+		eb_internal_execute(turn_plan, turn_sql, 1, types, &next, NULL);
+		eb_commit_lazily();
 	}
+}
+
+static void
+rotate_all(void)
+{
+	static SPIPlanPtr plans[4] = {NULL};
+
+	rotate(&plans[0], "SELECT eventbridge._rotate()",
+		   &plans[1], "SELECT setval('eventbridge.delivery_turn', $1)");
+	rotate(&plans[2], "SELECT eventbridge._rotate_stream_log()",
+		   &plans[3], "SELECT setval('eventbridge.stream_turn', $1)");
 }
 
 /*
@@ -723,9 +735,9 @@ maintain(void)
 		last_tidy = now;
 		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
 							0, NULL, NULL, NULL);
-		commit_lazily();
+		eb_commit_lazily();
 	}
-	rotate();
+	rotate_all();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
 }
 
@@ -764,7 +776,7 @@ eb_run_pass(int64 max_deliveries)
 	int64		total = 0;
 	int64		before;
 
-	commit();
+	eb_commit();
 	do
 	{
 		before = total;
@@ -777,6 +789,9 @@ eb_run_pass(int64 max_deliveries)
 			if (total < max_deliveries)
 				total += run_batch(lanes[i],
 								   Min(max_deliveries - total, INT_MAX));
+			if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
+				eb_run_pipes != NULL)
+				total += eb_run_pipes(lanes[i], max_deliveries - total);
 		}
 	} while (total > before && total < max_deliveries);
 	return total;

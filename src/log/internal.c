@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -76,13 +77,9 @@ eb_internal_end(EbInternal *state)
 	SetUserIdAndSecContext(state->userid, state->sec_context);
 }
 
-/*
- * Runs one statement of ours, whose plan is kept in *plan; the result is in
- * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
- */
-uint64
-eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
-					const Oid *types, Datum *values, const char *nulls)
+static uint64
+execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
+		Datum *values, const char *nulls, bool read_only)
 {
 	EbInternal	state;
 	int			result;
@@ -98,12 +95,40 @@ eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 		SPI_keepplan(prepared);
 		*plan = prepared;
 	}
-	result = SPI_execute_plan(*plan, values, nulls, false, 0);
+	result = SPI_execute_plan(*plan, values, nulls, read_only, 0);
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql,
 			 SPI_result_code_string(result));
 	eb_internal_end(&state);
 	return SPI_processed;
+}
+
+/*
+ * Runs one statement of ours, whose plan is kept in *plan; the result is in
+ * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
+ */
+uint64
+eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
+					const Oid *types, Datum *values, const char *nulls)
+{
+	return execute(plan, sql, nargs, types, values, nulls, false);
+}
+
+/*
+ * The same for a statement that only reads, and that sees what is committed
+ * now, and what this transaction did, also under REPEATABLE READ: as the
+ * server reads its own catalogs.
+ */
+uint64
+eb_internal_read(SPIPlanPtr *plan, const char *sql, int nargs,
+				 const Oid *types, Datum *values, const char *nulls)
+{
+	uint64		nrows;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	nrows = execute(plan, sql, nargs, types, values, nulls, true);
+	PopActiveSnapshot();
+	return nrows;
 }
 
 /*

@@ -28,6 +28,10 @@ extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
 								  int nargs, const Oid *types,
 								  Datum *values, const char *nulls);
 
+extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
+							   int nargs, const Oid *types,
+							   Datum *values, const char *nulls);
+
 /* Whom a lock keeps out of what; see internal.c. */
 typedef enum EbLockClass
 {

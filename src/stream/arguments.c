@@ -79,7 +79,7 @@ parse_channel(char *value)
 }
 
 static bool
-parse_claim_check(const char *value)
+parse_switch(const char *name, const char *value)
 {
 	bool		result;
 
@@ -87,7 +87,7 @@ parse_claim_check(const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for argument \"%s\": \"%s\"",
-						"claim_check", value),
+						name, value),
 				 errhint("Valid values are on and off.")));
 	return result;
 }
@@ -121,6 +121,19 @@ set_once(char **target, const char *name, char *value)
 static void
 check_combination(const EbStreamArguments *arguments)
 {
+	if (arguments->log)
+	{
+		if (arguments->channel != NULL || arguments->nfilters > 0 ||
+			arguments->claim_check || arguments->input_path != NULL ||
+			arguments->input_paths_map != NULL ||
+			arguments->input_template != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"%s\" goes with \"%s\" alone", "log",
+							"view_type"),
+					 errhint("A stream made by enable_stream keeps what its retention and its pipes want.")));
+		return;
+	}
 	if (arguments->channel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -149,6 +162,7 @@ eb_stream_arguments_parse(int nargs, char **args)
 	EbStreamArguments *arguments = palloc0(sizeof(EbStreamArguments));
 	char	   *view_type = NULL;
 	char	   *claim_check = NULL;
+	char	   *log = NULL;
 
 	arguments->filters = palloc(sizeof(EbPattern *) * Max(nargs, 1));
 
@@ -173,6 +187,8 @@ eb_stream_arguments_parse(int nargs, char **args)
 			set_once(&arguments->channel, name, parse_channel(value));
 		else if (strcmp(name, "claim_check") == 0)
 			set_once(&claim_check, name, value);
+		else if (strcmp(name, "log") == 0)
+			set_once(&log, name, value);
 		else if (strcmp(name, "input_path") == 0)
 			set_once(&arguments->input_path, name, value);
 		else if (strcmp(name, "input_paths_map") == 0)
@@ -184,13 +200,14 @@ eb_stream_arguments_parse(int nargs, char **args)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unrecognized argument \"%s\" of a stream trigger",
 							name),
-					 errhint("Arguments are view_type, filter, notify, claim_check, input_path, input_paths_map and input_template.")));
+					 errhint("Arguments are view_type, filter, notify, claim_check, input_path, input_paths_map, input_template and log.")));
 	}
 
 	arguments->view_type = view_type == NULL ? EB_VIEW_NEW_AND_OLD_IMAGES :
 		parse_view_type(view_type);
 	arguments->claim_check = claim_check != NULL &&
-		parse_claim_check(claim_check);
+		parse_switch("claim_check", claim_check);
+	arguments->log = log != NULL && parse_switch("log", log);
 	check_combination(arguments);
 	return arguments;
 }

@@ -155,14 +155,14 @@ root_of_trigger(Oid relid, Oid trigger, char **name)
 	return relid;
 }
 
-/* The stream's ARN: the table by its full name, the trigger as the label. */
+/* The stream's ARN: the table by its full name, and the label. */
 static char *
-stream_arn(Oid relid, const char *trigger_name)
+stream_arn(Oid relid, const char *label)
 {
 	return psprintf("arn:aws:dynamodb:%s:%s:table/%s.%s/stream/%s",
 					eb_guc_region, eb_guc_account_id,
 					get_namespace_name(get_rel_namespace(relid)),
-					get_rel_name(relid), trigger_name);
+					get_rel_name(relid), label);
 }
 
 /* Columns that are stored; a virtual generated column is not. */
@@ -385,6 +385,14 @@ judge_filter(const EbPattern *filter, const JsonbValue *constants)
 	return is_whole ? EB_VERDICT_ALWAYS : EB_VERDICT_LOOK;
 }
 
+static bool
+wants_everything(const EbCapture *capture)
+{
+	if (capture->wants != NULL)
+		return capture->wants->everything;
+	return capture->arguments->nfilters == 0;
+}
+
 static void
 judge_filters(EbCapture *capture, const char *arn)
 {
@@ -407,7 +415,7 @@ judge_filters(EbCapture *capture, const char *arn)
 		init_object(&constants, NCONSTANTS);
 		add_constants(&constants, event, arn);
 
-		verdict = arguments->nfilters == 0 ? EB_VERDICT_ALWAYS :
+		verdict = wants_everything(capture) ? EB_VERDICT_ALWAYS :
 			EB_VERDICT_NEVER;
 		for (int i = 0; i < arguments->nfilters; i++)
 		{
@@ -523,6 +531,17 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 				  NULL, capture->ncolumns);
 }
 
+/* A trigger that writes the log has the filters of those who read it. */
+static void
+follow_stream(EbCapture *capture)
+{
+	EbStreamWants *wants = eb_stream_wants(capture->root_relation);
+
+	capture->wants = wants;
+	capture->arguments->nfilters = wants->nfilters;
+	capture->arguments->filters = wants->filters;
+}
+
 /* Works everything out.  The current memory context is the capture's own. */
 static EbCapture *
 build_capture(TriggerData *trigdata, Oid function)
@@ -545,7 +564,11 @@ build_capture(TriggerData *trigdata, Oid function)
 	capture->root_relation =
 		root_of_trigger(RelationGetRelid(trigdata->tg_relation),
 						trigger->tgoid, &trigger_name);
-	arn = stream_arn(capture->root_relation, trigger_name);
+	if (capture->arguments->log)
+		follow_stream(capture);
+	arn = stream_arn(capture->root_relation,
+					 capture->wants != NULL && capture->wants->label != NULL ?
+					 capture->wants->label : trigger_name);
 
 	lookup_columns(capture, RelationGetDescr(trigdata->tg_relation));
 	lookup_keys(capture, trigdata->tg_relation);

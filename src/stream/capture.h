@@ -48,7 +48,8 @@ typedef struct EbStreamArguments
 	EbViewType	view_type;
 	int			nfilters;		/* no filter: everything is wanted */
 	EbPattern **filters;		/* any of them suffices */
-	char	   *channel;
+	bool		log;			/* write records into the stream's log */
+	char	   *channel;		/* else: send them there */
 	bool		claim_check;	/* send claim checks only */
 	char	   *input_path;		/* or NULL */
 	char	   *input_paths_map;	/* or NULL */
@@ -57,6 +58,18 @@ typedef struct EbStreamArguments
 
 /* What input_path or input_template makes of a record; see message.c. */
 typedef struct EbTransform EbTransform;
+
+/* The stream of a table, and who wants records of it; see log.c. */
+typedef struct EbStreamWants
+{
+	int64		stream_id;		/* 0: the table has no stream */
+	char	   *label;			/* the last part of its ARN */
+	bool		everything;		/* not only what the filters want */
+	int			nfilters;
+	EbPattern **filters;
+	int			nlanes;			/* whom to wake: see delivery.h */
+	Oid		   *lanes;
+} EbStreamWants;
 
 /* A column of the table. */
 typedef struct EbColumn
@@ -128,6 +141,7 @@ typedef struct EbCapture
 	EbStreamArguments *arguments;
 	Oid			sequence;		/* source of capture numbers */
 	EbTransform *transform;		/* of records into messages, or NULL */
+	EbStreamWants *wants;		/* of a trigger with log=on, else NULL */
 
 	int			ncolumns;
 	EbColumn   *columns;
@@ -167,6 +181,17 @@ extern bool eb_transform_record(EbTransform *transform, StringInfo message);
 
 /* capture.c */
 extern EbCapture *eb_capture_get(TriggerData *trigdata, Oid function);
+
+/* log.c */
+extern void eb_stream_log_init(void);
+extern EbStreamWants *eb_stream_wants(Oid relid);
+extern void eb_stream_log_append(const EbStreamWants *wants,
+								 const char *number, StringInfo head,
+								 StringInfo tail);
+
+/* Called once per record that a pipe's role is to be woken for. */
+typedef void (*EbStreamWake) (Oid lane);
+extern PGDLLIMPORT EbStreamWake eb_stream_wake;
 
 /* record.c */
 extern const char *eb_event_name(EbEventName event);

@@ -15,6 +15,9 @@
  * notifications of one transaction, drops none of them.  A transformed
  * message need not have an id; see message.c.
  *
+ * A trigger that writes a stream's log stores the record's text in two
+ * parts, because the sequence number between them is known after commit only.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -39,6 +42,12 @@
  * where its record cannot fit; it counts its stored size.
  */
 #define HUGE_VALUE			(1024 * 1024)
+
+/*
+ * The same for a log, where the bound keeps a record's text below 1 GB, and
+ * so its writer free of errors.
+ */
+#define HUGE_LOGGED_VALUE	(64 * 1024 * 1024)
 
 /* A record's images and size, on the way to its text. */
 typedef struct Record
@@ -209,13 +218,23 @@ creation_time(void)
 	return timestamptz_to_time_t(GetCurrentStatementStartTimestamp());
 }
 
+/* The stored size up to which a value is converted. */
+static Size
+value_bound(EbCapture *capture, const Record *record)
+{
+	if (capture->wants == NULL)
+		return HUGE_VALUE;
+	return record->size < HUGE_LOGGED_VALUE ?
+		HUGE_LOGGED_VALUE - record->size : 0;
+}
+
 static int64
 column_size(EbCapture *capture, Record *record, EbImage *image, int column)
 {
 	EbColumn   *info = &capture->columns[column];
 
 	if (capture->transform == NULL &&
-		value_length(capture, image, column) > HUGE_VALUE)
+		value_length(capture, image, column) > value_bound(capture, record))
 	{
 		record->fits = false;
 		return info->name_size + value_length(capture, image, column);
@@ -335,20 +354,27 @@ append_image(StringInfo out, EbCapture *capture, EbImage *image,
 	appendStringInfoCharMacro(out, '}');
 }
 
+/* What follows the sequence number. */
+static void
+append_tail(StringInfo out, EbCapture *capture, const Record *record)
+{
+	appendStringInfoString(out, "\",\"SizeBytes\":");
+	append_int64(out, record->size);
+	appendStringInfoString(out, capture->tail);
+}
+
 static void
 append_numbers(StringInfo out, EbCapture *capture, const Record *record)
 {
 	appendStringInfoString(out, "\"SequenceNumber\":\"");
 	appendBinaryStringInfo(out, capture->sequence_number,
 						   EB_SEQUENCE_NUMBER_LEN);
-	appendStringInfoString(out, "\",\"SizeBytes\":");
-	append_int64(out, record->size);
-	appendStringInfoString(out, capture->tail);
+	append_tail(out, capture, record);
 }
 
-/* The record as AWS has it. */
+/* The record as AWS has it, up to the sequence number. */
 static void
-append_record(StringInfo out, EbCapture *capture, const Record *record,
+append_head(StringInfo out, EbCapture *capture, const Record *record,
 			  int limit)
 {
 	EbEventName event = record->event;
@@ -373,11 +399,18 @@ append_record(StringInfo out, EbCapture *capture, const Record *record,
 					 capture->ncolumns, limit);
 	}
 	appendStringInfoCharMacro(out, ',');
+}
+
+static void
+append_record(StringInfo out, EbCapture *capture, const Record *record,
+			  int limit)
+{
+	append_head(out, capture, record, limit);
 	append_numbers(out, capture, record);
 }
 
 static void
-append_claim_check(StringInfo out, EbCapture *capture, const Record *record,
+append_claim_check_head(StringInfo out, EbCapture *capture, const Record *record,
 				   bool with_keys, int limit)
 {
 	appendStringInfoString(out, "{\"claimCheck\":true,\"eventID\":\"");
@@ -392,6 +425,13 @@ append_claim_check(StringInfo out, EbCapture *capture, const Record *record,
 					 capture->keys, capture->nkeys, limit);
 		appendStringInfoCharMacro(out, ',');
 	}
+}
+
+static void
+append_claim_check(StringInfo out, EbCapture *capture, const Record *record,
+				   bool with_keys, int limit)
+{
+	append_claim_check_head(out, capture, record, with_keys, limit);
 	append_numbers(out, capture, record);
 }
 
@@ -454,9 +494,43 @@ send_record(EbCapture *capture, EbEventName event)
 	pfree(message.data);
 }
 
+/* Writes the record into the stream's log. */
+static void
+log_record(EbCapture *capture, EbEventName event)
+{
+	StringInfoData head;
+	StringInfoData tail;
+	Record		record;
+
+	assign_event_id(capture);
+	assign_sequence_number(capture);
+	measure_record(capture, event, &record);
+
+	initStringInfo(&head);
+	initStringInfo(&tail);
+	if (record.fits)
+	{
+		append_head(&head, capture, &record, MaxAllocSize / 2);
+		record.fits = head.len < MaxAllocSize / 2;
+	}
+	if (!record.fits)
+	{
+		resetStringInfo(&head);
+		append_claim_check_head(&head, capture, &record,
+								keys_may_fit(capture, event), MaxAllocSize / 2);
+	}
+	appendStringInfoString(&head, "\"SequenceNumber\":\"");
+	append_tail(&tail, capture, &record);
+	eb_stream_log_append(capture->wants, capture->sequence_number, &head,
+						 &tail);
+	pfree(head.data);
+	pfree(tail.data);
+}
+
 /*
  * Handles a change of the row whose images are in the capture: does nothing
- * if no filter wants it or if it changed nothing, else sends its record.
+ * if no filter wants it or if it changed nothing, else sends or logs its
+ * record.
  */
 void
 eb_capture_change(EbCapture *capture, EbEventName event)
@@ -468,5 +542,8 @@ eb_capture_change(EbCapture *capture, EbEventName event)
 		return;
 	if (event == EB_EVENT_MODIFY && !row_changed(capture))
 		return;
-	send_record(capture, event);
+	if (capture->wants != NULL)
+		log_record(capture, event);
+	else
+		send_record(capture, event);
 }

@@ -1,0 +1,751 @@
+/*-------------------------------------------------------------------------
+ *
+ * run.c
+ *	  Serving pipes: records from a source, through an enrichment, to a target.
+ *
+ * A pipe is served by sessions of the role that it runs as, as part of
+ * run_deliveries(), by one of them at a time: the lock PIPE keeps the others
+ * away, so records keep their order.  One transaction takes some batches,
+ * delivers them and notes how far the pipe has come; what a batch does in the
+ * database and that it was done are committed together.
+ *
+ * A batch that fails holds the pipe: it is tried again, as a whole, in halves
+ * or from the record on that failed, until it succeeds, is too old or was
+ * tried often enough; then its description goes to the dead-letter queue and
+ * the pipe goes on.  A pipe whose role may not use its target, or whose target
+ * is gone, stops and says why.
+ *
+ * Enrichment and functions run as the session's user, each call in a
+ * subtransaction, as those of rules do (delivery/invoke.c); everything else
+ * is the SQL script's, and runs as its owner.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "bus/bus.h"
+#include "compat.h"
+#include "delivery/delivery.h"
+#include "pipes/pipes.h"
+#include "transform/template.h"
+
+PG_FUNCTION_INFO_V1(eb_note_lane);
+
+typedef struct Pipe
+{
+	int64		pipe_id;
+	char	   *arn;
+	bool		from_queue;
+	EbTarget	enrichment;		/* exists is false if there is none */
+	char	   *enrichment_template;	/* or NULL */
+	EbTarget	target;
+	char	   *target_template;	/* or NULL */
+	char	   *variables;		/* of templates */
+	bool		logs;			/* more than failures */
+	char	   *obstacle;		/* or NULL */
+} Pipe;
+
+/* A batch, and the position behind it. */
+typedef struct Batch
+{
+	int64		tick;
+	int64		number;
+	char	   *records;		/* a JSON array; NULL: just a position */
+	int			nrecords;
+	Datum		oldest;
+	bool		expired;
+	int64		first_tick;		/* of its first record */
+	int64		first_number;
+} Batch;
+
+/* What was done in this transaction. */
+typedef struct Progress
+{
+	bool		moved;
+	int64		tick;			/* position behind what is done */
+	int64		number;
+	int64		invocations;
+	int64		events;
+	int64		bytes;
+	int64		skipped;
+} Progress;
+
+/* ---- results of our own statements ---- */
+
+static Datum
+column(int row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 number, isnull);
+}
+
+/* A text in the current memory context, or NULL. */
+static char *
+column_text(int row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static int64
+column_int64(int row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+static Oid
+column_oid(int row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+static Datum
+text_datum(const char *text, char *null)
+{
+	*null = (text == NULL) ? 'n' : ' ';
+	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+/* ---- the pipe ---- */
+
+static EbTargetKind
+target_kind(const char *kind)
+{
+	if (strcmp(kind, "function") == 0)
+		return EB_TARGET_FUNCTION;
+	if (strcmp(kind, "procedure") == 0)
+		return EB_TARGET_PROCEDURE;
+	if (strcmp(kind, "queue") == 0)
+		return EB_TARGET_QUEUE;
+	if (strcmp(kind, "topic") == 0)
+		return EB_TARGET_CHANNEL;
+	if (strcmp(kind, "event_bus") == 0)
+		return EB_TARGET_BUS;
+	return EB_TARGET_LOG_GROUP;
+}
+
+/* Reads the pipe; false if it is not running any more. */
+static bool
+load_pipe(Pipe *pipe, int64 pipe_id)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(pipe_id)};
+	MemoryContext context = CurrentMemoryContext;
+	bool		isnull;
+
+	memset(pipe, 0, sizeof(Pipe));
+	pipe->pipe_id = pipe_id;
+	if (eb_internal_execute(&plan,
+							"SELECT arn, source_kind, enrichment, enrichment_template,"
+							" target_kind, resource, resource_id, routine, claim_check,"
+							" target_template, variables, log_level, obstacle"
+							" FROM eventbridge._pipe_to_run($1)",
+							1, types, values, NULL) == 0)
+		return false;
+	MemoryContextSwitchTo(context);
+	pipe->arn = column_text(0, 1);
+	pipe->from_queue = strcmp(column_text(0, 2), "queue") == 0;
+	pipe->enrichment.function = column_oid(0, 3);
+	pipe->enrichment.exists = OidIsValid(pipe->enrichment.function);
+	pipe->enrichment.kind = EB_TARGET_FUNCTION;
+	pipe->enrichment.context = context;
+	pipe->enrichment_template = column_text(0, 4);
+	pipe->target.exists = true;
+	pipe->target.context = context;
+	pipe->target.kind = target_kind(column_text(0, 5));
+	pipe->target.name = column_text(0, 6);
+	pipe->target.resource_id = column_int64(0, 7);
+	pipe->target.function = column_oid(0, 8);
+	pipe->target.claim_check = DatumGetBool(column(0, 9, &isnull)) && !isnull;
+	pipe->target_template = column_text(0, 10);
+	pipe->variables = column_text(0, 11);
+	pipe->logs = strcmp(column_text(0, 12), "INFO") == 0;
+	pipe->obstacle = column_text(0, 13);
+	return true;
+}
+
+/* Writes an entry of level INFO into the pipe's log. */
+static void
+note(const Pipe *pipe, const char *message_type, const char *records)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID};
+	char		nulls[3] = "   ";
+	Datum		values[3];
+
+	if (!pipe->logs)
+		return;
+	values[0] = Int64GetDatum(pipe->pipe_id);
+	values[1] = CStringGetTextDatum(message_type);
+	values[2] = text_datum(records, &nulls[2]);
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3)",
+						3, types, values, nulls);
+}
+
+static void
+halt(const Pipe *pipe)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID};
+	Datum		values[2] = {
+		Int64GetDatum(pipe->pipe_id),
+		CStringGetTextDatum(pipe->obstacle)
+	};
+
+	eb_internal_execute(&plan, "SELECT eventbridge._pipe_halt($1, $2)", 2,
+						types, values, NULL);
+}
+
+/* ---- taking ---- */
+
+static Batch *
+take_batches(const Pipe *pipe, int *nbatches)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(pipe->pipe_id)};
+	MemoryContext context = CurrentMemoryContext;
+	Batch	   *batches;
+	bool		isnull;
+
+	*nbatches = (int) eb_internal_execute(&plan,
+										  "SELECT tick, number, records, record_count,"
+										  " oldest, expired, first_tick, first_number"
+										  " FROM eventbridge._pipe_take($1)",
+										  1, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	batches = palloc0(sizeof(Batch) * Max(*nbatches, 1));
+	for (int i = 0; i < *nbatches; i++)
+	{
+		Batch	   *batch = &batches[i];
+
+		batch->tick = column_int64(i, 1);
+		batch->number = column_int64(i, 2);
+		batch->records = column_text(i, 3);
+		batch->nrecords = DatumGetInt32(column(i, 4, &isnull));
+		batch->oldest = column(i, 5, &isnull);
+		batch->expired = DatumGetBool(column(i, 6, &isnull));
+		batch->first_tick = column_int64(i, 7);
+		batch->first_number = column_int64(i, 8);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return batches;
+}
+
+/* ---- what the target receives ---- */
+
+/*
+ * The elements of a batch, each through the template if there is one.  NULL
+ * and *fault if the template has no result for one of them.
+ */
+static char **
+fill(const Pipe *pipe, const char *template, const char *records,
+	 bool from_source, int *ninputs, char **fault)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID};
+	char		nulls[4] = "    ";
+	Datum		values[4];
+	MemoryContext context = CurrentMemoryContext;
+	Datum		array;
+	Datum	   *elements;
+	char	  **inputs;
+	bool		isnull;
+
+	values[0] = text_datum(template, &nulls[0]);
+	values[1] = CStringGetTextDatum(pipe->variables);
+	values[2] = CStringGetTextDatum(records);
+	values[3] = BoolGetDatum(pipe->from_queue && from_source);
+	eb_internal_execute(&plan,
+						"SELECT inputs, fault FROM eventbridge._pipe_fill($1, $2, $3, $4)",
+						4, types, values, nulls);
+	MemoryContextSwitchTo(context);
+	*fault = column_text(0, 2);
+	*ninputs = 0;
+	if (*fault != NULL)
+		return NULL;
+	array = column(0, 1, &isnull);
+	if (isnull)
+		return palloc0(sizeof(char *));
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, NULL, ninputs);
+	inputs = palloc(sizeof(char *) * (*ninputs + 1));
+	for (int i = 0; i < *ninputs; i++)
+		inputs[i] = TextDatumGetCString(elements[i]);
+	return inputs;
+}
+
+/* A JSON array of the inputs; what a template made that is no JSON is text. */
+static char *
+join(char **inputs, int ninputs)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '[');
+	for (int i = 0; i < ninputs; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&out, ',');
+		if (eb_json_text_is_valid(inputs[i], strlen(inputs[i])))
+			appendStringInfoString(&out, inputs[i]);
+		else
+			escape_json(&out, inputs[i]);
+	}
+	appendStringInfoChar(&out, ']');
+	return out.data;
+}
+
+/*
+ * Calls the enrichment.  The answer stands for the batch: an array, or one
+ * element; "", {} and [] mean that there is nothing to deliver.  NULL and
+ * *fault if it failed.
+ */
+static char *
+enrich(Pipe *pipe, const char *records, char **fault)
+{
+	EbInvocation invocation = {
+		.target = &pipe->enrichment,
+		.wants_result = true
+	};
+	char	   *answer;
+	Jsonb	   *result;
+
+	invocation.input = (char *) records;
+	if (pipe->enrichment_template != NULL)
+	{
+		int			ninputs;
+		char	  **inputs = fill(pipe, pipe->enrichment_template, records,
+								  true, &ninputs, fault);
+
+		if (inputs == NULL)
+			return NULL;
+		invocation.input = join(inputs, ninputs);
+	}
+	if (!eb_invoke(&invocation, 1))
+	{
+		*fault = invocation.outcome.message;
+		return NULL;
+	}
+	result = invocation.result;
+	if (result == NULL)
+		return "[]";
+	answer = JsonbToCString(NULL, &result->root, VARSIZE(result));
+	if (JB_ROOT_IS_SCALAR(result))
+		return strcmp(answer, "\"\"") == 0 || strcmp(answer, "null") == 0 ?
+			"[]" : psprintf("[%s]", answer);
+	if (JB_ROOT_IS_OBJECT(result))
+		return JB_ROOT_COUNT(result) == 0 ? "[]" : psprintf("[%s]", answer);
+	return answer;
+}
+
+/* ---- delivering ---- */
+
+/* Stores each input where the target says; no user code runs. */
+static void
+deliver_each(Pipe *pipe, char **inputs, int ninputs)
+{
+	EbLogRow	row = {0};
+	EbInvocation invocation = {.target = &pipe->target,.row = &row};
+
+	for (int i = 0; i < ninputs; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		eb_envelope_new_id(&row.event_id);
+		invocation.input = inputs[i];
+		eb_target_deliver(&invocation);
+	}
+}
+
+/* Puts the inputs on a bus.  Returns what was wrong, or NULL. */
+static char *
+put_events(const Pipe *pipe, const char *records, char **inputs, int ninputs)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
+	Datum	   *elements = palloc(sizeof(Datum) * Max(ninputs, 1));
+	Datum		values[3];
+	MemoryContext context = CurrentMemoryContext;
+
+	for (int i = 0; i < ninputs; i++)
+		elements[i] = CStringGetTextDatum(inputs[i]);
+	values[0] = Int64GetDatum(pipe->pipe_id);
+	values[1] = CStringGetTextDatum(records);
+	values[2] = PointerGetDatum(construct_array(elements, ninputs, TEXTOID,
+												-1, false, TYPALIGN_INT));
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._pipe_put_events($1, $2, $3)",
+						3, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	return column_text(0, 1);
+}
+
+/*
+ * Which of the batch's records the target says that it failed with: their
+ * numbers from 1, none if it is content.  All if it names one that we do not
+ * know; then the only number is 0.
+ */
+static int *
+failed_records(const Jsonb *answer, const char *records, int *nfailed)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {JSONBOID, TEXTOID};
+	Datum		values[2] = {JsonbPGetDatum(answer), CStringGetTextDatum(records)};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		array;
+	Datum	   *elements;
+	int		   *failed;
+	bool		isnull;
+
+	eb_internal_execute(&plan, "SELECT eventbridge._failed_records($1, $2)",
+						2, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	array = column(0, 1, &isnull);
+	*nfailed = 0;
+	if (isnull)
+		return NULL;
+	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &elements, NULL, nfailed);
+	failed = palloc0(sizeof(int) * (*nfailed + 1));
+	for (int i = 0; i < *nfailed; i++)
+		failed[i] = DatumGetInt32(elements[i]);
+	*nfailed = Max(*nfailed, 1);
+	return failed;
+}
+
+/* How a batch ended. */
+typedef struct BatchResult
+{
+	const char *stage;			/* that failed, or NULL */
+	char	   *message;
+	int		   *failed;			/* see failed_records */
+	int			nfailed;
+	bool		skipped;		/* the target was not invoked */
+} BatchResult;
+
+static void
+deliver(Pipe *pipe, const Batch *batch, BatchResult *result)
+{
+	const char *records = batch->records;
+	char	  **inputs;
+	int			ninputs;
+
+	memset(result, 0, sizeof(BatchResult));
+	note(pipe, "EXECUTION_STARTED", records);
+	if (pipe->enrichment.exists)
+	{
+		note(pipe, "ENRICHMENT_STAGE_ENTERED", NULL);
+		records = enrich(pipe, records, &result->message);
+		if (records == NULL)
+		{
+			result->stage = "ENRICHMENT";
+			return;
+		}
+		note(pipe, "ENRICHMENT_STAGE_SUCCEEDED", records);
+	}
+
+	inputs = fill(pipe, pipe->target_template, records,
+				  !pipe->enrichment.exists, &ninputs, &result->message);
+	if (inputs == NULL)
+	{
+		result->stage = "TARGET";
+		return;
+	}
+	result->skipped = (ninputs == 0);
+	if (result->skipped)
+		return;
+	note(pipe, "TARGET_STAGE_ENTERED", NULL);
+	if (pipe->target.kind == EB_TARGET_FUNCTION ||
+		pipe->target.kind == EB_TARGET_PROCEDURE)
+	{
+		EbInvocation invocation = {.target = &pipe->target};
+
+		invocation.wants_result =
+			pipe->target.kind == EB_TARGET_FUNCTION &&
+			get_func_rettype(pipe->target.function) == JSONBOID;
+		invocation.input = join(inputs, ninputs);
+		if (!eb_invoke(&invocation, 1))
+		{
+			result->stage = "TARGET";
+			result->message = invocation.outcome.message;
+			return;
+		}
+		if (invocation.result != NULL)
+			result->failed = failed_records(invocation.result,
+											batch->records, &result->nfailed);
+		if (result->nfailed > 0)
+		{
+			result->stage = "TARGET";
+			result->message = "the target failed with some records";
+			return;
+		}
+	}
+	else if (pipe->target.kind == EB_TARGET_BUS)
+	{
+		result->message = put_events(pipe, records, inputs, ninputs);
+		if (result->message != NULL)
+		{
+			result->stage = "TARGET";
+			return;
+		}
+	}
+	else
+		deliver_each(pipe, inputs, ninputs);
+	note(pipe, "TARGET_STAGE_SUCCEEDED", NULL);
+	note(pipe, "EXECUTION_SUCCEEDED", NULL);
+}
+
+/* ---- noting what was done ---- */
+
+/* Takes those of a queue's messages that are not among the failed out of it. */
+static void
+delete_messages(const Batch *batch, const int *failed, int nfailed)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TEXTOID, INT4ARRAYOID};
+	Datum	   *elements = palloc(sizeof(Datum) * Max(nfailed, 1));
+	Datum		values[2];
+
+	for (int i = 0; i < nfailed; i++)
+		elements[i] = Int32GetDatum(failed[i]);
+	values[0] = CStringGetTextDatum(batch->records);
+	values[1] = PointerGetDatum(construct_array(elements, nfailed, INT4OID,
+												sizeof(int32), true,
+												TYPALIGN_INT));
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._pipe_delete_messages($1, $2)",
+						2, types, values, NULL);
+}
+
+static void
+settle(const Pipe *pipe, const Progress *progress)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	INT8OID, INT8OID};
+	char		nulls[7] = "       ";
+	Datum		values[7] = {
+		Int64GetDatum(pipe->pipe_id),
+		Int64GetDatum(progress->tick),
+		Int64GetDatum(progress->number),
+		Int64GetDatum(progress->invocations),
+		Int64GetDatum(progress->events),
+		Int64GetDatum(progress->bytes),
+		Int64GetDatum(progress->skipped)
+	};
+
+	if (!progress->moved || pipe->from_queue)
+		nulls[1] = nulls[2] = 'n';
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._pipe_settle($1, $2, $3, $4, $5, $6, $7)",
+						7, types, values, nulls);
+}
+
+/* Decides what becomes of a batch that failed from its n-th record on. */
+static void
+settle_failure(const Pipe *pipe, const Batch *batch, const BatchResult *result,
+			   int n)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
+	char		nulls[11] = "           ";
+	Datum		values[11] = {
+		Int64GetDatum(pipe->pipe_id),
+		text_datum(result->stage, &nulls[1]),
+		text_datum(result->message, &nulls[2]),
+		CStringGetTextDatum(batch->records),
+		Int32GetDatum(batch->nrecords),
+		batch->oldest,
+		Int32GetDatum(n),
+		Int64GetDatum(batch->first_tick),
+		Int64GetDatum(batch->first_number - 1),
+		Int64GetDatum(batch->tick),
+		Int64GetDatum(batch->number)
+	};
+
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._pipe_failed($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+						11, types, values, nulls);
+}
+
+/* ---- the pass ---- */
+
+/*
+ * One transaction's worth of a pipe.  Returns the number of records that were
+ * taken, 0 if there is nothing to do now.
+ */
+static int64
+run_step(int64 pipe_id)
+{
+	Pipe		pipe;
+	Batch	   *batches;
+	int			nbatches;
+	Progress	progress = {0};
+	int64		nrecords = 0;
+
+	if (!load_pipe(&pipe, pipe_id))
+		return 0;
+	if (pipe.obstacle != NULL)
+	{
+		halt(&pipe);
+		return 0;
+	}
+	batches = take_batches(&pipe, &nbatches);
+	for (int i = 0; i < nbatches; i++)
+	{
+		Batch	   *batch = &batches[i];
+		BatchResult		result = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		nrecords += batch->nrecords;
+		if (batch->records != NULL && batch->expired)
+		{
+			settle(&pipe, &progress);
+			memset(&progress, 0, sizeof(progress));
+			settle_failure(&pipe, batch, &result, 0);
+		}
+		else if (batch->records != NULL)
+		{
+			deliver(&pipe, batch, &result);
+			if (result.stage != NULL)
+			{
+				settle(&pipe, &progress);
+				if (pipe.from_queue && result.nfailed > 0 &&
+					result.failed[0] > 0)
+					delete_messages(batch, result.failed, result.nfailed);
+				settle_failure(&pipe, batch, &result,
+							   result.nfailed > 0 ? Max(result.failed[0], 1) : 1);
+				return nrecords;
+			}
+			if (pipe.from_queue)
+				delete_messages(batch, NULL, 0);
+			progress.invocations++;
+			progress.events += batch->nrecords;
+			progress.bytes += strlen(batch->records);
+			progress.skipped += result.skipped;
+		}
+		progress.moved = true;
+		progress.tick = batch->tick;
+		progress.number = batch->number;
+	}
+	settle(&pipe, &progress);
+	return nrecords;
+}
+
+/* The pipes of a role that are not waiting. */
+static int64 *
+runnable_pipes(Oid role, int *npipes)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {NAMEOID};
+	NameData	name;
+	Datum		values[1];
+	MemoryContext context = CurrentMemoryContext;
+	int64	   *pipes;
+
+	namestrcpy(&name, GetUserNameFromId(role, false));
+	values[0] = NameGetDatum(&name);
+	*npipes = (int) eb_internal_execute(&plan,
+										"SELECT p FROM eventbridge._runnable_pipes($1) AS p",
+										1, types, values, NULL);
+	MemoryContextSwitchTo(context);
+	pipes = palloc(sizeof(int64) * Max(*npipes, 1));
+	for (int i = 0; i < *npipes; i++)
+		pipes[i] = column_int64(i, 1);
+	return pipes;
+}
+
+/* Is the pipe still one that can be served now? */
+static bool
+is_runnable(Oid role, int64 pipe_id)
+{
+	int			npipes;
+	int64	   *pipes = runnable_pipes(role, &npipes);
+
+	for (int i = 0; i < npipes; i++)
+	{
+		if (pipes[i] == pipe_id)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Serves the pipes of the session's role until they have nothing to do, or
+ * about max_records were taken.  Returns how many.  SPI is connected and may
+ * commit.
+ */
+static int64
+run_pipes(Oid role, int64 max_records)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(oldcontext,
+												  "eventbridge pipes",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext step = AllocSetContextCreate(context,
+											   "eventbridge step of a pipe",
+											   ALLOCSET_DEFAULT_SIZES);
+	int64	   *pipes;
+	int			npipes;
+	int64		total = 0;
+
+	MemoryContextSwitchTo(context);
+	pipes = runnable_pipes(role, &npipes);
+	eb_commit_lazily();
+	for (int i = 0; i < npipes && total < max_records; i++)
+	{
+		uint32		high = (uint32) (pipes[i] >> 32);
+		uint32		low = (uint32) pipes[i];
+		int64		taken;
+
+		if (!eb_lock(EB_LOCK_PIPE, high, low, ExclusiveLock, true, false))
+			continue;
+		do
+		{
+			MemoryContextSwitchTo(step);
+			taken = run_step(pipes[i]);
+			eb_commit_lazily();
+			MemoryContextSwitchTo(context);
+			MemoryContextReset(step);
+			total += taken;
+		} while (taken > 0 && total < max_records && is_runnable(role, pipes[i]));
+		eb_unlock(EB_LOCK_PIPE, high, low, ExclusiveLock, true);
+	}
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	return total;
+}
+
+/* _note_lane(lane oid): wakes who serves a lane, at commit. */
+Datum
+eb_note_lane(PG_FUNCTION_ARGS)
+{
+	eb_bell_note_lane(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+void
+eb_pipes_init(void)
+{
+	eb_run_pipes = run_pipes;
+}

@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.c
+ *	  The log of streams: records that somebody will read later.
+ *
+ * enable_stream gives a table a row trigger with the argument log=on.  Which
+ * stream that is follows from the table, so that a trigger made by hand
+ * cannot write into somebody else's.  A record is written if the stream keeps
+ * records, or if a filter of a pipe that reads the stream wants it; a record
+ * that nobody will read is not even built.
+ *
+ * A row of the log has the transaction, the stream, the capture number and
+ * the record's text in two parts, before and behind its sequence number.
+ *
+ * Order and positions.  Capture numbers rise in the order in which rows were
+ * changed, since they are taken while the row is locked; so they order the
+ * changes of one row, but a number may become visible after a higher one.
+ * Therefore whoever reads first draws a line: a tick, which is a snapshot.
+ * What is visible in a tick and not in the one before is a batch.  A sequence
+ * number is the number of the tick, and behind it the capture number.  A
+ * reader who goes on after the last number it saw misses nothing, and a
+ * transaction that is open for long is in no one's way: its records come in a
+ * later batch.  The SQL script has all that reads.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "log/append.h"
+#include "log/internal.h"
+#include "stream/capture.h"
+
+PG_FUNCTION_INFO_V1(eb_invalidate_capture);
+PG_FUNCTION_INFO_V1(eb_lock_tick);
+
+/* Columns of stream_log_N, in the order of sql/parts/stream_log.sql. */
+enum
+{
+	LOG_XID = 1,
+	LOG_STREAM_ID,
+	LOG_CAPTURED_AT,
+	LOG_NUMBER,
+	LOG_HEAD,
+	LOG_TAIL,
+	LOG_NATTS = LOG_TAIL
+};
+
+static EbAppendLog stream_log = {
+	.name = "stream_log",
+	.index_suffix = "xid_idx",
+	.turn = "stream_turn",
+	.nkeys = 1,
+	.keys = {LOG_XID}
+};
+
+EbStreamWake eb_stream_wake = NULL;
+
+void
+eb_stream_log_init(void)
+{
+	eb_append_register(&stream_log);
+}
+
+/* A column of the first row of SPI's result; false if it is null. */
+static bool
+get_value(int column, Datum *value)
+{
+	bool		isnull;
+
+	*value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+						   column, &isnull);
+	return !isnull;
+}
+
+static EbPattern **
+parse_filters(Datum array, int *nfilters)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	EbPattern **filters;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &values, &nulls, nfilters);
+	filters = palloc(sizeof(EbPattern *) * Max(*nfilters, 1));
+	for (int i = 0; i < *nfilters; i++)
+	{
+		char	   *filter = TextDatumGetCString(values[i]);
+
+		filters[i] = eb_pattern_parse(filter, strlen(filter), NULL);
+	}
+	return filters;
+}
+
+/*
+ * A sequence number is not known yet when a row is changed; a filter that asks
+ * for it is left to the reader.
+ */
+static bool
+filters_wait_for_reader(const EbStreamWants *wants)
+{
+	static const char path[] = "dynamodb.SequenceNumber";
+
+	for (int i = 0; i < wants->nfilters; i++)
+	{
+		if (eb_pattern_names_path(wants->filters[i], path, sizeof(path) - 1))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The stream of a table, and what is wanted of it.  The result is allocated
+ * in the current memory context.
+ */
+EbStreamWants *
+eb_stream_wants(Oid relid)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {OIDOID};
+	EbStreamWants *wants = palloc0(sizeof(EbStreamWants));
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	Datum		value;
+
+	SPI_connect();
+	if (eb_internal_read(&plan,
+						 "SELECT stream_id, label, everything, filters, lanes"
+						 " FROM eventbridge._stream_wants($1)",
+						 1, types, values, NULL) > 0)
+	{
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+
+		if (get_value(1, &value))
+			wants->stream_id = DatumGetInt64(value);
+		if (get_value(2, &value))
+			wants->label = TextDatumGetCString(value);
+		if (get_value(3, &value))
+			wants->everything = DatumGetBool(value);
+		if (get_value(4, &value))
+			wants->filters = parse_filters(value, &wants->nfilters);
+		if (get_value(5, &value))
+		{
+			ArrayType  *lanes = DatumGetArrayTypePCopy(value);
+
+			wants->nlanes = ArrayGetNItems(ARR_NDIM(lanes), ARR_DIMS(lanes));
+			wants->lanes = (Oid *) ARR_DATA_PTR(lanes);
+		}
+		wants->everything |= filters_wait_for_reader(wants);
+		MemoryContextSwitchTo(spi_context);
+	}
+	SPI_finish();
+	return wants;
+}
+
+/* Writes a record that somebody wants. */
+void
+eb_stream_log_append(const EbStreamWants *wants, const char *number,
+					 StringInfo head, StringInfo tail)
+{
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS] = {0};
+
+	values[LOG_XID - 1] =
+		FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[LOG_STREAM_ID - 1] = Int64GetDatum(wants->stream_id);
+	values[LOG_CAPTURED_AT - 1] =
+		TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	values[LOG_NUMBER - 1] = Int64GetDatum((int64) strtoull(number, NULL, 10));
+	values[LOG_HEAD - 1] =
+		PointerGetDatum(cstring_to_text_with_len(head->data, head->len));
+	values[LOG_TAIL - 1] =
+		PointerGetDatum(cstring_to_text_with_len(tail->data, tail->len));
+	eb_append_row(&stream_log, values, nulls);
+	pfree(DatumGetPointer(values[LOG_HEAD - 1]));
+	pfree(DatumGetPointer(values[LOG_TAIL - 1]));
+
+	if (eb_stream_wake != NULL)
+	{
+		for (int i = 0; i < wants->nlanes; i++)
+			eb_stream_wake(wants->lanes[i]);
+	}
+}
+
+/*
+ * _invalidate_capture(relation oid): every session learns anew what is wanted
+ * of the table's changes, others from this transaction's commit on.
+ */
+Datum
+eb_invalidate_capture(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		CacheInvalidateRelcacheByRelid(relid);
+	PG_RETURN_VOID();
+}
+
+/* _lock_tick(): who draws the next line, until the end of the transaction. */
+Datum
+eb_lock_tick(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(eb_lock(EB_LOCK_TICK, 0, 0, ExclusiveLock, false, false));
+}
