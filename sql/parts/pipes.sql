@@ -622,7 +622,7 @@ COMMENT ON FUNCTION _decoded_record(text) IS 'Internal: a queue''s record as fil
  */
 CREATE FUNCTION _pipe_take(p_pipe_id bigint, OUT tick bigint, OUT number bigint, OUT records text, OUT record_count integer,
 						   OUT oldest timestamptz, OUT expired boolean, OUT first_number bigint, OUT first_tick bigint) RETURNS SETOF record
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
 	p eventbridge.pipe;
@@ -638,12 +638,15 @@ DECLARE
 	n integer;
 	too_old integer := 0;
 	last_tick bigint;
+	bound bigint;
+	first integer;
+	last integer;
 BEGIN
 	PERFORM eventbridge._draw_tick();
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
 	size := coalesce(x.batch_limit, p.batch_size);
-	wanted := CASE WHEN x.batch_limit IS NOT NULL OR p.source_kind = 'queue' THEN size ELSE greatest(size, 10000 / size * size) END;
+	wanted := CASE WHEN x.batch_limit IS NOT NULL OR p.source_kind = 'queue' THEN size ELSE greatest(size, 50000 / size * size) END;
 	IF p.source_kind = 'queue' THEN
 		WITH chosen AS MATERIALIZED (
 			SELECT m.*::eventbridge.queue_message AS message, m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
@@ -662,29 +665,45 @@ BEGIN
 			coalesce(array_agg(j.sent_at ORDER BY j.message_no) FILTER (WHERE j.passes), '{}')
 		INTO texts, numbers, ticks, times FROM judged AS j;
 	ELSE
+		<<ticks>>
 		FOR line IN
-			SELECT t.tick, t.snapshot, t.earlier, CASE t.tick WHEN x.tick THEN x.number ELSE -1 END AS number
+			SELECT t.tick, t.snapshot, pg_snapshot_xmax(t.earlier) AS low, pg_snapshot_xmax(t.snapshot) AS high,
+				eventbridge._ended_between(t.earlier, t.snapshot) AS late, CASE t.tick WHEN x.tick THEN x.number ELSE -1 END AS number
 			FROM (SELECT k.tick, k.snapshot, lag(k.snapshot) OVER (ORDER BY k.tick) AS earlier FROM eventbridge.stream_tick AS k
 				  WHERE k.tick >= x.tick - 1) AS t
 			WHERE t.tick >= x.tick AND t.earlier IS NOT NULL AND NOT (t.tick = x.tick AND x.number = 9223372036854775807)
 			ORDER BY t.tick
 		LOOP
-			SELECT array_agg(r.record ORDER BY r.number) AS texts, array_agg(r.number ORDER BY r.number) AS numbers,
-				array_agg(line.tick) AS ticks, array_agg(r.captured_at ORDER BY r.number) AS times
-			INTO got
-			FROM (SELECT s.number, s.captured_at, s.record
-				  FROM (SELECT b.number, b.captured_at, b.head || eventbridge._sequence_number(line.tick, b.number) || b.tail AS record
-						FROM eventbridge._stream_batch(p.stream_id, line.earlier, line.snapshot) AS b
-						WHERE b.number > line.number ORDER BY b.number OFFSET 0) AS s
-				  WHERE p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter) WHERE eventbridge.matches(s.record::jsonb, f.filter))
-				  LIMIT wanted - cardinality(texts)) AS r;
-			texts := texts || got.texts;
-			numbers := numbers || got.numbers;
-			ticks := ticks || got.ticks;
-			times := times || got.times;
-			EXIT WHEN cardinality(texts) >= wanted;
+			bound := line.number;
+			LOOP
+				EXIT ticks WHEN cardinality(texts) >= wanted;
+				/* Of a long batch the numbers are sorted, not the records. */
+				SELECT max(o.number) INTO line.number
+				FROM (SELECT l.number FROM eventbridge.stream_log AS l
+					  WHERE l.stream_id = p.stream_id AND l.number > bound
+						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
+					  ORDER BY l.number LIMIT wanted - cardinality(texts)) AS o;
+				EXIT WHEN line.number IS NULL;
+				SELECT array_agg(r.record) AS texts, array_agg(r.number) AS numbers, array_agg(line.tick) AS ticks, array_agg(r.captured_at) AS times
+				INTO got
+				FROM (SELECT l.number, l.captured_at, l.head || eventbridge._sequence_number(line.tick, l.number) || l.tail AS record
+					  FROM eventbridge.stream_log AS l
+					  WHERE l.stream_id = p.stream_id AND l.number > bound AND l.number <= line.number
+						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
+					  ORDER BY l.number) AS r
+				WHERE p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter) WHERE eventbridge.matches(r.record::jsonb, f.filter));
+				texts := texts || got.texts;
+				numbers := numbers || got.numbers;
+				ticks := ticks || got.ticks;
+				times := times || got.times;
+				bound := line.number;
+			END LOOP;
 			last_tick := line.tick;
 		END LOOP;
+		/* What the limit left in the last tick is still to be read. */
+		IF cardinality(texts) >= wanted THEN
+			last_tick := NULL;
+		END IF;
 	END IF;
 	n := cardinality(texts);
 	IF p.maximum_record_age > 0 THEN
@@ -698,13 +717,20 @@ BEGIN
 		n := n - (n - too_old) % size;
 		last_tick := NULL;
 	END IF;
-	RETURN QUERY
-		SELECT max(u.tick), (array_agg(u.number ORDER BY u.o DESC))[1], '[' || string_agg(u.record, ',' ORDER BY u.o) || ']', count(*)::integer,
-			min(u.at), u.o <= too_old, (array_agg(u.number ORDER BY u.o))[1], min(u.tick)
-		FROM unnest(texts, numbers, ticks, times) WITH ORDINALITY AS u (record, number, tick, at, o)
-		WHERE u.o <= n
-		GROUP BY u.o <= too_old, CASE WHEN u.o <= too_old THEN (u.o - 1) / size ELSE (u.o - 1 - too_old) / size END
-		ORDER BY min(u.o);
+	first := 1;
+	WHILE first <= n LOOP
+		last := least(first + size - 1, CASE WHEN first <= too_old THEN too_old ELSE n END);
+		tick := ticks[last];
+		number := numbers[last];
+		records := '[' || array_to_string(texts[first:last], ',') || ']';
+		record_count := last - first + 1;
+		oldest := times[first];
+		expired := first <= too_old;
+		first_number := numbers[first];
+		first_tick := ticks[first];
+		RETURN NEXT;
+		first := last + 1;
+	END LOOP;
 	IF last_tick IS NOT NULL THEN
 		RETURN QUERY SELECT last_tick, 9223372036854775807, NULL::text, 0, NULL::timestamptz, false, NULL::bigint, NULL::bigint;
 	END IF;

@@ -5,9 +5,10 @@
  *
  * A pipe is served by sessions of the role that it runs as, as part of
  * run_deliveries(), by one of them at a time: the lock PIPE keeps the others
- * away, so records keep their order.  One transaction takes some batches,
- * delivers them and notes how far the pipe has come; what a batch does in the
- * database and that it was done are committed together.
+ * away, so records keep their order.  Many batches of a stream are read at
+ * once, and delivered in transactions of about COMMIT_INTERVAL, each of which
+ * notes how far the pipe has come; what a batch does in the database and that
+ * it was done are committed together.
  *
  * A batch that fails holds the pipe: it is tried again, as a whole, in halves
  * or from the record on that failed, until it succeeds, is too old or was
@@ -31,12 +32,16 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "bus/bus.h"
 #include "compat.h"
 #include "delivery/delivery.h"
 #include "pipes/pipes.h"
 #include "transform/template.h"
+
+/* Time for which batches are delivered before a commit. */
+#define COMMIT_INTERVAL		(500 * INT64CONST(1000))	/* microseconds */
 
 PG_FUNCTION_INFO_V1(eb_note_lane);
 
@@ -590,68 +595,6 @@ settle_failure(const Pipe *pipe, const Batch *batch, const BatchResult *result,
 
 /* ---- the pass ---- */
 
-/*
- * One transaction's worth of a pipe.  Returns the number of records that were
- * taken, 0 if there is nothing to do now.
- */
-static int64
-run_step(int64 pipe_id)
-{
-	Pipe		pipe;
-	Batch	   *batches;
-	int			nbatches;
-	Progress	progress = {0};
-	int64		nrecords = 0;
-
-	if (!load_pipe(&pipe, pipe_id))
-		return 0;
-	if (pipe.obstacle != NULL)
-	{
-		halt(&pipe);
-		return 0;
-	}
-	batches = take_batches(&pipe, &nbatches);
-	for (int i = 0; i < nbatches; i++)
-	{
-		Batch	   *batch = &batches[i];
-		BatchResult		result = {0};
-
-		CHECK_FOR_INTERRUPTS();
-		nrecords += batch->nrecords;
-		if (batch->records != NULL && batch->expired)
-		{
-			settle(&pipe, &progress);
-			memset(&progress, 0, sizeof(progress));
-			settle_failure(&pipe, batch, &result, 0);
-		}
-		else if (batch->records != NULL)
-		{
-			deliver(&pipe, batch, &result);
-			if (result.stage != NULL)
-			{
-				settle(&pipe, &progress);
-				if (pipe.from_queue && result.nfailed > 0 &&
-					result.failed[0] > 0)
-					delete_messages(batch, result.failed, result.nfailed);
-				settle_failure(&pipe, batch, &result,
-							   result.nfailed > 0 ? Max(result.failed[0], 1) : 1);
-				return nrecords;
-			}
-			if (pipe.from_queue)
-				delete_messages(batch, NULL, 0);
-			progress.invocations++;
-			progress.events += batch->nrecords;
-			progress.bytes += strlen(batch->records);
-			progress.skipped += result.skipped;
-		}
-		progress.moved = true;
-		progress.tick = batch->tick;
-		progress.number = batch->number;
-	}
-	settle(&pipe, &progress);
-	return nrecords;
-}
-
 /* The pipes of a role that are not waiting. */
 static int64 *
 runnable_pipes(Oid role, int *npipes)
@@ -690,6 +633,98 @@ is_runnable(Oid role, int64 pipe_id)
 	return false;
 }
 
+/* Delivers one batch.  False if it failed, and the pipe has to wait. */
+static bool
+run_batch(Pipe *pipe, const Batch *batch, Progress *progress)
+{
+	BatchResult result = {0};
+
+	if (batch->records == NULL)
+		return true;
+	if (batch->expired)
+	{
+		settle(pipe, progress);
+		memset(progress, 0, sizeof(Progress));
+		settle_failure(pipe, batch, &result, 0);
+		return true;
+	}
+	deliver(pipe, batch, &result);
+	if (result.stage != NULL)
+	{
+		int			n = result.nfailed > 0 ? Max(result.failed[0], 1) : 1;
+
+		settle(pipe, progress);
+		if (pipe->from_queue && result.nfailed > 0 && result.failed[0] > 0)
+			delete_messages(batch, result.failed, result.nfailed);
+		settle_failure(pipe, batch, &result, n);
+		return false;
+	}
+	if (pipe->from_queue)
+		delete_messages(batch, NULL, 0);
+	progress->invocations++;
+	progress->events += batch->nrecords;
+	progress->bytes += strlen(batch->records);
+	progress->skipped += result.skipped;
+	return true;
+}
+
+/*
+ * Takes some batches and delivers them.  Returns the number of records that
+ * were taken, 0 if there is nothing to do now.
+ */
+static int64
+run_step(Oid role, int64 pipe_id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext scratch;
+	Pipe		pipe;
+	Batch	   *batches;
+	int			nbatches;
+	Progress	progress = {0};
+	int64		nrecords = 0;
+	TimestampTz began = GetCurrentTimestamp();
+
+	if (!load_pipe(&pipe, pipe_id))
+		return 0;
+	if (pipe.obstacle != NULL)
+	{
+		halt(&pipe);
+		return 0;
+	}
+	scratch = AllocSetContextCreate(context, "eventbridge batch of a pipe",
+									ALLOCSET_DEFAULT_SIZES);
+	batches = take_batches(&pipe, &nbatches);
+	for (int i = 0; i < nbatches; i++)
+	{
+		bool		delivered;
+
+		CHECK_FOR_INTERRUPTS();
+		nrecords += batches[i].nrecords;
+		MemoryContextSwitchTo(scratch);
+		delivered = run_batch(&pipe, &batches[i], &progress);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(scratch);
+		if (!delivered)
+			return nrecords;
+		progress.moved = true;
+		progress.tick = batches[i].tick;
+		progress.number = batches[i].number;
+		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL &&
+			i + 1 < nbatches)
+		{
+			settle(&pipe, &progress);
+			memset(&progress, 0, sizeof(progress));
+			eb_commit_lazily();
+			MemoryContextSwitchTo(context);
+			began = GetCurrentTimestamp();
+			if (!is_runnable(role, pipe_id))
+				return nrecords;
+		}
+	}
+	settle(&pipe, &progress);
+	return nrecords;
+}
+
 /*
  * Serves the pipes of the session's role until they have nothing to do, or
  * about max_records were taken.  Returns how many.  SPI is connected and may
@@ -723,7 +758,7 @@ run_pipes(Oid role, int64 max_records)
 		do
 		{
 			MemoryContextSwitchTo(step);
-			taken = run_step(pipes[i]);
+			taken = run_step(role, pipes[i]);
 			eb_commit_lazily();
 			MemoryContextSwitchTo(context);
 			MemoryContextReset(step);
