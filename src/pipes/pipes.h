@@ -26,7 +26,10 @@ typedef struct EbPipeBatch
 } EbPipeBatch;
 
 /* take.c */
-extern EbPipeBatch *eb_pipe_take(int64 pipe_id, bool from_queue, int *nbatches);
+typedef struct EbPipeTake EbPipeTake;
+
+extern EbPipeTake *eb_pipe_take(int64 pipe_id, bool from_queue);
+extern bool eb_pipe_next_batch(EbPipeTake *take, EbPipeBatch *batch);
 
 /* run.c */
 extern void eb_pipes_init(void);

@@ -732,8 +732,8 @@ run_step(Oid role, int64 pipe_id)
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch;
 	Pipe		pipe;
-	EbPipeBatch *batches;
-	int			nbatches;
+	EbPipeTake *take;
+	EbPipeBatch batch;
 	Progress	progress = {0};
 	int64		nrecords = 0;
 	TimestampTz began = GetCurrentTimestamp();
@@ -747,24 +747,25 @@ run_step(Oid role, int64 pipe_id)
 	}
 	scratch = AllocSetContextCreate(context, "eventbridge batch of a pipe",
 									ALLOCSET_DEFAULT_SIZES);
-	batches = eb_pipe_take(pipe.pipe_id, pipe.from_queue, &nbatches);
-	for (int i = 0; i < nbatches; i++)
+	take = eb_pipe_take(pipe.pipe_id, pipe.from_queue);
+	for (;;)
 	{
 		bool		delivered;
 
 		CHECK_FOR_INTERRUPTS();
-		nrecords += batches[i].nrecords;
 		MemoryContextSwitchTo(scratch);
-		delivered = run_batch(&pipe, &batches[i], &progress);
+		if (!eb_pipe_next_batch(take, &batch))
+			break;
+		nrecords += batch.nrecords;
+		delivered = run_batch(&pipe, &batch, &progress);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(scratch);
 		if (!delivered)
 			return nrecords;
 		progress.moved = true;
-		progress.tick = batches[i].tick;
-		progress.number = batches[i].number;
-		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL &&
-			i + 1 < nbatches)
+		progress.tick = batch.tick;
+		progress.number = batch.number;
+		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL)
 		{
 			settle(&pipe, &progress);
 			memset(&progress, 0, sizeof(progress));
@@ -775,6 +776,7 @@ run_step(Oid role, int64 pipe_id)
 				return nrecords;
 		}
 	}
+	MemoryContextSwitchTo(context);
 	settle(&pipe, &progress);
 	return nrecords;
 }

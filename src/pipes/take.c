@@ -3,12 +3,13 @@
  * take.c
  *	  The next batches of a pipe.
  *
- * Records of a stream come in thousands, as text.  A stretch of them as long
- * as a batch is parsed at once, as one JSON array, and the filters look at its
- * elements.  If they want all of it, which is the rule because the filters have
- * been asked when the rows were captured, it is a batch as it is, and the
- * enrichment gets what has been parsed here.  Otherwise what they want is put
- * together anew.
+ * Records of a stream are read by thousands, as text, and cut into batches
+ * one after the other, each in memory that is used again for the next.  A
+ * stretch of them as long as a batch is parsed at once, as one JSON array, and
+ * the filters look at its elements.  If they want all of it, which is the rule
+ * because they have been asked when the rows were captured, it is a batch as
+ * it is, and the enrichment gets what has been parsed here.  Otherwise the
+ * batch is what they want of as many records as it takes to fill it.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,35 +41,29 @@ typedef struct SourceRecord
 	char	   *text;
 } SourceRecord;
 
-/* A stretch of records that was parsed and is wanted as a whole. */
-typedef struct Stretch
+struct EbPipeTake
 {
-	int			first;			/* among the wanted records */
-	int			count;
-	char	   *text;
-	Jsonb	   *parsed;
-} Stretch;
+	bool		from_queue;
+	int64		pipe_id;
 
-typedef struct Take
-{
 	/* what cuts batches */
 	int			nfilters;
 	const EbPattern **filters;
 	int			batch_size;
 	bool		held;			/* by a batch that failed */
-	int			window;
-	int			max_age;
+	int			window;			/* seconds */
+	TimestampTz too_old;		/* records from before then, if not 0 */
 
 	int			nrecords;		/* read */
 	SourceRecord *records;
 	bool		at_end;			/* there are no more, up to the tick */
 	int64		end_tick;
+	int			next;			/* record to be cut */
+	int			nbatches;		/* cut */
+	bool		done;
+};
 
-	int			nwanted;
-	SourceRecord *wanted;
-	int			nstretches;
-	Stretch    *stretches;
-} Take;
+typedef EbPipeTake Take;
 
 static Datum
 column(uint64 row, int number, bool *isnull)
@@ -109,7 +104,9 @@ load_limits(Take *take, int64 pipe_id)
 	take->batch_size = DatumGetInt32(column(0, 2, &isnull));
 	take->held = DatumGetBool(column(0, 3, &isnull));
 	take->window = DatumGetInt32(column(0, 4, &isnull));
-	take->max_age = DatumGetInt32(column(0, 5, &isnull));
+	if (DatumGetInt32(column(0, 5, &isnull)) > 0)
+		take->too_old = GetCurrentTimestamp() -
+			DatumGetInt32(column(0, 5, &isnull)) * USECS_PER_SEC;
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -159,7 +156,8 @@ read_stream(Take *take, int64 pipe_id)
 	int			size = take->batch_size;
 	Datum		values[2] = {
 		Int64GetDatum(pipe_id),
-		Int32GetDatum(take->held ? size : Max(size, READ_RECORDS / size * size))
+		Int32GetDatum(take->held && take->nfilters == 0 ? size :
+					  Max(size, READ_RECORDS / size * size))
 	};
 	MemoryContext context = CurrentMemoryContext;
 	uint64		nrows = eb_internal_execute(&plan,
@@ -185,11 +183,11 @@ read_stream(Take *take, int64 pipe_id)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* ---- filtering ---- */
+/* ---- cutting ---- */
 
 /* The texts of records as one JSON array. */
 static char *
-join_records(const SourceRecord *records, int n)
+join_records(SourceRecord **records, int n)
 {
 	StringInfoData out;
 
@@ -197,7 +195,7 @@ join_records(const SourceRecord *records, int n)
 	for (int i = 0; i < n; i++)
 	{
 		appendStringInfoChar(&out, i == 0 ? '[' : ',');
-		appendStringInfoString(&out, records[i].text);
+		appendStringInfoString(&out, records[i]->text);
 	}
 	appendStringInfoChar(&out, ']');
 	return out.data;
@@ -209,177 +207,166 @@ passes(const Take *take, const JsonbValue *record)
 	for (int i = 0; i < take->nfilters; i++)
 		if (eb_pattern_matches_value(take->filters[i], record))
 			return true;
-	return take->nfilters == 0;
+	return false;
 }
 
-static void
-filter_stretch(Take *take, const SourceRecord *records, int n)
+static bool
+is_expired(const Take *take, const SourceRecord *record)
 {
-	char	   *text = join_records(records, n);
-	Jsonb	   *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-															CStringGetDatum(text)));
-	JsonbIterator *it = JsonbIteratorInit(&parsed->root);
-	JsonbValue	record;
-	int			first = take->nwanted;
+	return record->time < take->too_old;
+}
 
+/*
+ * Leaves those of the records which the filters want; returns their number.
+ * If these are all, *text and *parsed are the array of them.
+ */
+static int
+filter(const Take *take, SourceRecord **records, int n, char **text,
+	   Jsonb **parsed)
+{
+	JsonbIterator *it;
+	JsonbValue	record;
+	int			nwanted = 0;
+
+	*text = NULL;
+	*parsed = NULL;
+	if (take->nfilters == 0)
+		return n;
+	*text = join_records(records, n);
+	*parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												 CStringGetDatum(*text)));
+	it = JsonbIteratorInit(&(*parsed)->root);
 	(void) JsonbIteratorNext(&it, &record, true);
 	for (int i = 0; i < n; i++)
 	{
 		if (JsonbIteratorNext(&it, &record, true) != WJB_ELEM)
 			elog(ERROR, "unexpected number of records");
 		if (passes(take, &record))
-			take->wanted[take->nwanted++] = records[i];
+			records[nwanted++] = records[i];
 	}
-	if (take->nwanted - first == n)
-	{
-		Stretch    *stretch = &take->stretches[take->nstretches++];
-
-		stretch->first = first;
-		stretch->count = n;
-		stretch->text = text;
-		stretch->parsed = parsed;
-	}
-	else
-	{
-		pfree(text);
-		pfree(parsed);
-	}
+	return nwanted;
 }
 
-static void
-filter_records(Take *take)
-{
-	int			size = take->batch_size;
-
-	if (take->nfilters == 0)
-	{
-		take->wanted = take->records;
-		take->nwanted = take->nrecords;
-		return;
-	}
-	take->wanted = palloc(sizeof(SourceRecord) * Max(take->nrecords, 1));
-	take->stretches = palloc(sizeof(Stretch) * (take->nrecords / size + 1));
-	for (int i = 0; i < take->nrecords; i += size)
-	{
-		CHECK_FOR_INTERRUPTS();
-		filter_stretch(take, &take->records[i], Min(size, take->nrecords - i));
-	}
-}
-
-/* ---- cutting ---- */
-
-/* How many records at the head are too old to be processed. */
+/* Collects records that the filters want, all of them expired or none. */
 static int
-count_expired(const Take *take)
+collect(Take *take, EbPipeBatch *batch, SourceRecord **wanted)
 {
-	TimestampTz limit = GetCurrentTimestamp() -
-		take->max_age * USECS_PER_SEC;
-	int			n = 0;
+	int			nwanted = 0;
 
-	if (take->max_age <= 0)
-		return 0;
-	while (n < take->nwanted && take->wanted[n].time < limit)
-		n++;
-	return n;
+	batch->expired = is_expired(take, &take->records[take->next]);
+	while (nwanted < take->batch_size && take->next < take->nrecords)
+	{
+		int			n = 0;
+		int			nleft;
+		char	   *text;
+		Jsonb	   *parsed;
+
+		CHECK_FOR_INTERRUPTS();
+		while (nwanted + n < take->batch_size &&
+			   take->next < take->nrecords &&
+			   is_expired(take, &take->records[take->next]) == batch->expired)
+			wanted[nwanted + n++] = &take->records[take->next++];
+		if (n == 0)
+			break;
+		nleft = filter(take, wanted + nwanted, n, &text, &parsed);
+		if (nwanted == 0 && nleft == n)
+		{
+			batch->records = text;
+			batch->parsed = parsed;
+		}
+		else if (nleft > 0)
+			batch->records = NULL;
+		nwanted += nleft;
+	}
+	return nwanted;
 }
 
-/* Leaves out a batch that is not full and may wait for the rest of its window. */
-static void
-leave_window(Take *take, int nexpired)
+/* May a batch that is not full wait for more? */
+static bool
+may_wait(const Take *take, const EbPipeBatch *batch, SourceRecord **wanted)
 {
-	int			rest = (take->nwanted - nexpired) % take->batch_size;
-
-	if (rest == 0 || take->window <= 0 ||
-		take->wanted[take->nwanted - rest].time <=
-		GetCurrentTimestamp() - take->window * USECS_PER_SEC)
-		return;
-	take->nwanted -= rest;
-	take->at_end = false;
+	if (batch->nrecords == take->batch_size || batch->expired ||
+		take->next < take->nrecords)
+		return false;
+	if (!take->at_end)
+		return take->nbatches > 0;	/* the next read brings more */
+	return take->window > 0 &&
+		wanted[0]->time > GetCurrentTimestamp() - take->window * USECS_PER_SEC;
 }
 
 static void
-fill_batch(Take *take, EbPipeBatch *batch, int first, int n)
+fill_batch(EbPipeBatch *batch, SourceRecord **wanted)
 {
-	const SourceRecord *records = &take->wanted[first];
+	int			n = batch->nrecords;
 
-	batch->tick = records[n - 1].tick;
-	batch->number = records[n - 1].number;
-	batch->nrecords = n;
-	batch->oldest = TimestampTzGetDatum(records[0].time);
-	batch->first_tick = records[0].tick;
-	batch->first_number = records[0].number;
+	batch->oldest = TimestampTzGetDatum(wanted[0]->time);
+	batch->first_tick = wanted[0]->tick;
+	batch->first_number = wanted[0]->number;
 	batch->each = palloc(sizeof(char *) * n);
 	for (int i = 0; i < n; i++)
-		batch->each[i] = records[i].text;
-	for (int i = 0; i < take->nstretches && batch->records == NULL; i++)
-	{
-		const Stretch *stretch = &take->stretches[i];
-
-		if (stretch->first == first && stretch->count == n)
-		{
-			batch->records = stretch->text;
-			batch->parsed = stretch->parsed;
-		}
-	}
+		batch->each[i] = wanted[i]->text;
 	if (batch->records == NULL)
-		batch->records = join_records(records, n);
+	{
+		batch->records = join_records(wanted, n);
+		batch->parsed = NULL;
+	}
 }
 
-static EbPipeBatch *
-cut_batches(Take *take, int *nbatches)
+/* The next batch of the records that were read. */
+static bool
+cut_batch(Take *take, EbPipeBatch *batch)
 {
-	int			nexpired = count_expired(take);
-	EbPipeBatch *batches;
-	int			first = 0;
+	SourceRecord **wanted;
+	int			first = take->next;
 
-	leave_window(take, nexpired);
-	batches = palloc0(sizeof(EbPipeBatch) *
-					  (take->nwanted / take->batch_size + 3));
-	*nbatches = 0;
-	while (first < take->nwanted)
+	if (take->next == take->nrecords)
 	{
-		EbPipeBatch *batch = &batches[(*nbatches)++];
-		int			n = Min(take->batch_size,
-							(first < nexpired ? nexpired : take->nwanted) - first);
-
-		fill_batch(take, batch, first, n);
-		batch->expired = (first < nexpired);
-		first += n;
+		/* What is not wanted at the end is done with, too. */
+		take->done = true;
+		batch->tick = take->end_tick;
+		batch->number = PG_INT64_MAX;
+		return take->at_end;
 	}
-
-	/* What the filters dropped at the end is done with, too. */
-	if (take->at_end || (take->nwanted == 0 && take->nrecords > 0 &&
-						 take->window <= 0))
+	wanted = palloc(sizeof(SourceRecord *) * take->batch_size);
+	batch->nrecords = collect(take, batch, wanted);
+	batch->tick = take->records[take->next - 1].tick;
+	batch->number = take->records[take->next - 1].number;
+	if (batch->nrecords == 0)
 	{
-		EbPipeBatch *batch = &batches[(*nbatches)++];
-
-		batch->tick = take->at_end ? take->end_tick :
-			take->records[take->nrecords - 1].tick;
-		batch->number = take->at_end ? PG_INT64_MAX :
-			take->records[take->nrecords - 1].number;
-		batch->nrecords = take->at_end ? 0 : take->nrecords;
+		batch->records = NULL;
+		batch->nrecords = take->next - first;
 	}
-	return batches;
+	else if (may_wait(take, batch, wanted))
+	{
+		take->done = true;
+		return false;
+	}
+	else
+		fill_batch(batch, wanted);
+	take->nbatches++;
+	/* What is behind a batch that had failed is read when it is done. */
+	if (take->held)
+		take->done = true;
+	return true;
 }
 
 /* ---- queues ---- */
 
-static EbPipeBatch *
-take_queue(int64 pipe_id, int *nbatches)
+static bool
+receive(Take *take, EbPipeBatch *batch)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(pipe_id)};
+	Datum		values[1] = {Int64GetDatum(take->pipe_id)};
 	MemoryContext context = CurrentMemoryContext;
-	EbPipeBatch *batch;
+	uint64		n = eb_internal_execute(&plan,
+										"SELECT records, record_count, oldest"
+										" FROM eventbridge._pipe_receive($1)",
+										1, types, values, NULL);
 
-	*nbatches = (int) eb_internal_execute(&plan,
-										  "SELECT records, record_count, oldest"
-										  " FROM eventbridge._pipe_receive($1)",
-										  1, types, values, NULL);
 	MemoryContextSwitchTo(context);
-	batch = palloc0(sizeof(EbPipeBatch));
-	if (*nbatches > 0)
+	take->done = true;
+	if (n > 0)
 	{
 		bool		isnull;
 		Datum		records = column(0, 1, &isnull);
@@ -390,22 +377,38 @@ take_queue(int64 pipe_id, int *nbatches)
 		batch->oldest = column(0, 3, &isnull);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	return batch;
+	return n > 0;
+}
+
+/* ---- both ---- */
+
+/* Begins to take batches of a pipe; what it keeps is in the current context. */
+EbPipeTake *
+eb_pipe_take(int64 pipe_id, bool from_queue)
+{
+	EbPipeTake *take = palloc0(sizeof(EbPipeTake));
+
+	take->pipe_id = pipe_id;
+	take->from_queue = from_queue;
+	if (!from_queue)
+	{
+		load_limits(take, pipe_id);
+		read_stream(take, pipe_id);
+	}
+	return take;
 }
 
 /*
- * The next batches of a pipe, in the current memory context; messages of a
- * queue stay locked until the end of the transaction.
+ * The next batch, in the current context; false if there is none for now.
+ * Messages of a queue stay locked until the end of the transaction.
  */
-EbPipeBatch *
-eb_pipe_take(int64 pipe_id, bool from_queue, int *nbatches)
+bool
+eb_pipe_next_batch(EbPipeTake *take, EbPipeBatch *batch)
 {
-	Take		take = {0};
-
-	if (from_queue)
-		return take_queue(pipe_id, nbatches);
-	load_limits(&take, pipe_id);
-	read_stream(&take, pipe_id);
-	filter_records(&take);
-	return cut_batches(&take, nbatches);
+	memset(batch, 0, sizeof(EbPipeBatch));
+	if (take->done)
+		return false;
+	if (take->from_queue)
+		return receive(take, batch);
+	return cut_batch(take, batch);
 }
