@@ -1722,6 +1722,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_tem
 		('AWS::SNS::Topic', 'TopicName', 'sns', '', true),
 		('AWS::Logs::LogGroup', 'LogGroupName', 'logs', 'log-group:', false),
 		('AWS::ECS::TaskDefinition', 'Family', 'ecs', 'task/', true),
+		('AWS::Pipes::Pipe', 'Name', 'pipes', 'pipe/', false),
 		('AWS::IAM::Role', 'RoleName', 'iam', 'role/', false))
 		AS t (type, name_property, service, prefix, ref_is_arn)
 	WHERE t.type = _cfn_type.type
@@ -1741,6 +1742,7 @@ DECLARE
 	known record;
 	resource_name text;
 	bus_name text;
+	stream_arn text;
 BEGIN
 	IF attribute IS NOT NULL AND mapping ? (id || '.' || attribute) THEN
 		RETURN mapping ->> (id || '.' || attribute);
@@ -1756,6 +1758,13 @@ BEGIN
 		END CASE;
 		IF template -> 'Parameters' -> id ->> 'Default' IS NOT NULL THEN
 			RETURN template -> 'Parameters' -> id ->> 'Default';
+		END IF;
+	END IF;
+	IF resource ->> 'Type' = 'AWS::DynamoDB::Table' AND attribute = 'StreamArn' THEN
+		SELECT s.stream_arn INTO stream_arn FROM eventbridge.streams AS s
+		WHERE split_part(s.stream_arn, '/', 2) IN (resource #>> '{Properties,TableName}', 'public.' || (resource #>> '{Properties,TableName}'));
+		IF FOUND THEN
+			RETURN stream_arn;
 		END IF;
 	END IF;
 	SELECT * INTO known FROM eventbridge._cfn_type(resource ->> 'Type');
@@ -1964,7 +1973,7 @@ BEGIN
 	FOR logical_id, resource IN
 		SELECT e.key, e.value
 		FROM json_each(doc -> 'Resources') WITH ORDINALITY AS e (key, value, n)
-		ORDER BY array_position('{AWS::Events::EventBus,AWS::IAM::Role,AWS::Lambda::Permission,AWS::Events::Rule}', e.value ->> 'Type'),
+		ORDER BY array_position('{AWS::Events::EventBus,AWS::IAM::Role,AWS::Lambda::Permission,AWS::Events::Rule,AWS::Pipes::Pipe}', e.value ->> 'Type'),
 			e.n
 	LOOP
 		type := resource ->> 'Type';
@@ -1972,13 +1981,13 @@ BEGIN
 			PERFORM eventbridge._raise('ValidationException',
 				format('Template format error: Resource %s has no Type.', logical_id));
 		END IF;
-		IF resource -> 'Condition' IS NOT NULL AND type LIKE 'AWS::Events::%' THEN
+		IF resource -> 'Condition' IS NOT NULL AND (type LIKE 'AWS::Events::%' OR type = 'AWS::Pipes::Pipe') THEN
 			PERFORM eventbridge._raise('UnsupportedOperationException',
 				format('Condition of resource %s is not supported', logical_id));
 		END IF;
 		action := 'skipped';
 		arn := NULL;
-		IF type IN ('AWS::Events::EventBus', 'AWS::IAM::Role', 'AWS::Events::Rule') THEN
+		IF type IN ('AWS::Events::EventBus', 'AWS::IAM::Role', 'AWS::Events::Rule', 'AWS::Pipes::Pipe') THEN
 			arn := eventbridge._cfn_reference(logical_id, 'Arn', doc, mapping);
 		END IF;
 		IF arn IS NOT NULL OR type = 'AWS::Lambda::Permission' THEN
@@ -1998,13 +2007,15 @@ BEGIN
 				action := eventbridge._cfn_import_permission(properties);
 			WHEN 'AWS::Events::Rule' THEN
 				action := eventbridge._cfn_import_rule(logical_id, properties);
+			WHEN 'AWS::Pipes::Pipe' THEN
+				action := eventbridge._cfn_import_pipe(logical_id, properties::jsonb);
 			ELSE
 		END CASE;
 		RETURN NEXT;
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION import_cloudformation(text, jsonb) IS
-'Takes over the rules, event buses and function permissions of a CloudFormation template in JSON, and says for each resource what was done: created, updated, unchanged, granted, or skipped for types that are not taken. A permission becomes a GRANT to the caller, a role must exist. References are resolved within the template; the mapping gives, by logical id, parameter or id.attribute, the name or ARN of what the template leaves open. Everything is done or nothing.';
+'Takes over the rules, event buses, pipes and function permissions of a CloudFormation template in JSON, and says for each resource what was done: created, updated, unchanged, granted, or skipped for types that are not taken. A permission becomes a GRANT to the caller, a role must exist. References are resolved within the template; the mapping gives, by logical id, parameter or id.attribute, the name or ARN of what the template leaves open. Everything is done or nothing.';
 
 CREATE FUNCTION import_cloudformation(template json, mapping jsonb DEFAULT '{}',
 									  OUT logical_id text, OUT type text, OUT action text, OUT arn text)

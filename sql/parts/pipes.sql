@@ -410,6 +410,20 @@ $$;
 COMMENT ON FUNCTION create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb) IS
 'Creates a pipe from the parts of its definition; see create_pipe(jsonb). filter_criteria stands for the member FilterCriteria of source_parameters. Without source_parameters a stream is read from now on (StartingPosition LATEST).';
 
+/* A pipe that is there already is left alone, because it has a position. */
+CREATE FUNCTION _cfn_import_pipe(logical_id text, properties jsonb) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted constant jsonb := jsonb_build_object('Name', logical_id) || properties;
+BEGIN
+	IF EXISTS (SELECT FROM eventbridge.pipes AS p WHERE p.definition = wanted) THEN
+		RETURN 'unchanged';
+	END IF;
+	PERFORM eventbridge.create_pipe(wanted);
+	RETURN 'created';
+END $$;
+COMMENT ON FUNCTION _cfn_import_pipe(text, jsonb) IS 'Internal: AWS::Pipes::Pipe of a template.';
+
 /* --------------------------- management ------------------------------ */
 
 /* A pipe that the caller owns. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The story of "make demo": three cases, each with the SQL and the commands that
+# The story of "make demo": four cases, each with the SQL and the commands that
 # a user would type, what they answer, and a check of it.  The SQL lies beside
 # this file.
 #
@@ -179,6 +179,18 @@ check "one message" 1 "$(wc -l < "$files/posted")"
 check "it tells of the build that failed" \
 	'{"text":"Build of shop-frontend: FAILED at 2030-02-01T09:41:07Z (https://ci.example.com/builds/42)"}' \
 	"$(cat "$files/posted")"
+
+
+chapter "4. A pipe: new visits, with each patient's way of contact, into a queue"
+
+say "The stream of a table, a function that looks up the contact, a queue; and the pipe between them."
+sql pipe.sql
+check "what was imported" 1 "$(grep -c 'NewVisits *| AWS::Pipes::Pipe *| created' "$files/shown")"
+
+say "A thousand visits are made, 333 are moved, 100 cancelled. The pipe takes the new ones."
+sql pipe_day.sql
+check "500 patients have a way of contact, 500 have none" 'mail 250 none 500 phone 250' \
+	"$(sed -n 's/^ \(mail\|none\|phone\) *| *\([0-9]*\)$/\1 \2/p' "$files/shown" | xargs)"
 
 
 chapter "The end"

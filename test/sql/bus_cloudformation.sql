@@ -137,3 +137,20 @@ RESET ROLE;
 DROP SCHEMA regress_bus CASCADE;
 DROP OWNED BY regress_bus_user, regress_bus_machine;
 DROP ROLE regress_bus_user, regress_bus_machine;
+-- a pipe, from the stream of a table of the template into its queue
+CREATE TABLE public.cloudformation_t (id int PRIMARY KEY);
+CREATE FUNCTION pg_temp.pipe(batch_size int) RETURNS SETOF record LANGUAGE sql AS $$
+	SELECT logical_id, type, action, arn FROM eventbridge.import_cloudformation(format('{"Resources": {
+		"Pipe": {"Type": "AWS::Pipes::Pipe", "Properties": {"Source": {"Fn::GetAtt": ["Table", "StreamArn"]},
+			"SourceParameters": {"DynamoDBStreamParameters": {"StartingPosition": "LATEST", "BatchSize": %s}},
+			"Target": {"Fn::GetAtt": ["Queue", "Arn"]}}},
+		"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "cloudformation"}},
+		"Table": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "cloudformation_t"}}}}', batch_size))
+$$;
+SELECT * FROM pg_temp.pipe(5) AS t (logical_id text, type text, action text, arn text);
+SELECT create_queue('cloudformation'), enable_stream('public.cloudformation_t') IS NOT NULL AS stream;
+SELECT * FROM pg_temp.pipe(5) AS t (logical_id text, type text, action text, arn text) ORDER BY logical_id COLLATE "C";
+SELECT action FROM pg_temp.pipe(5) AS t (logical_id text, type text, action text, arn text) WHERE logical_id = 'Pipe';
+SELECT action FROM pg_temp.pipe(6) AS t (logical_id text, type text, action text, arn text) WHERE logical_id = 'Pipe';
+SELECT delete_pipe('Pipe'), disable_stream('public.cloudformation_t'), delete_queue('cloudformation');
+DROP TABLE public.cloudformation_t;

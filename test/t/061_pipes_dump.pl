@@ -1,0 +1,52 @@
+# A dump takes along streams, pipes, and the records that pipes have not read.
+# Restored in another cluster, they are delivered, and the stream goes on.
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $from = PostgreSQL::Test::Cluster->new('from');
+my $to = PostgreSQL::Test::Cluster->new('to');
+for my $node ($from, $to)
+{
+	$node->init;
+	$node->append_conf('postgresql.conf', "max_prepared_transactions = 5");
+	$node->start;
+}
+
+$from->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION eventbridge;
+CREATE TABLE items (id int PRIMARY KEY);
+CREATE TABLE calls (ids text);
+CREATE FUNCTION note(batch jsonb) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO public.calls SELECT string_agg(r #>> '{dynamodb,Keys,id,N}', ' ' ORDER BY o) FROM jsonb_array_elements(batch) WITH ORDINALITY AS b (r, o) $$;
+SET search_path = eventbridge, public;
+SELECT create_pipe('p', enable_stream('items', 'KEYS_ONLY'), 'arn:aws:lambda:us-east-1:000000000000:function:note');
+INSERT INTO items VALUES (1), (2);
+SQL
+$from->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+# prepared transactions are captured too, when they commit
+$from->safe_psql('postgres', q{BEGIN; INSERT INTO items VALUES (3); PREPARE TRANSACTION 'a'});
+$from->safe_psql('postgres', q{BEGIN; INSERT INTO items VALUES (4); PREPARE TRANSACTION 'b'});
+$from->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+is($from->safe_psql('postgres', 'SELECT string_agg(ids, \',\') FROM calls'), '1 2', 'what is committed is delivered');
+$from->safe_psql('postgres', $_) for q{COMMIT PREPARED 'a'}, q{ROLLBACK PREPARED 'b'}, 'INSERT INTO items VALUES (5)';
+
+# The other cluster is ahead, so its transaction numbers mean something else.
+$to->safe_psql('postgres', 'DO $$BEGIN FOR i IN 1 .. 2000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END$$');
+my $dump = $from->basedir . '/dump';
+command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-h', $from->host, '-p', $from->port, 'postgres' ], 'dump');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', 'postgres', '-h', $to->host, '-p', $to->port, $dump ], 'restore');
+
+is($to->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.stream_log'), '2', 'what was read stays behind');
+$to->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+$to->safe_psql('postgres', 'INSERT INTO items VALUES (6)');
+$to->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+is($to->safe_psql('postgres', 'SELECT string_agg(ids, \',\') FROM calls'), '1 2,3 5,6', 'the rest is delivered, and what is new');
+is($to->safe_psql('postgres', 'SELECT current_state FROM eventbridge.pipes'), 'RUNNING', 'the pipe runs');
+
+$from->stop;
+$to->stop;
+done_testing();
