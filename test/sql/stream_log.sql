@@ -18,8 +18,8 @@ CREATE TABLE stream_log_bare (a int);
 SELECT enable_stream('stream_log_bare');
 SELECT enable_stream('stream_log_t', 'ALL');
 SELECT enable_stream('stream_log_t', retention => '0');
-CREATE TEMP TABLE stream_log_temp (id int PRIMARY KEY);
-SELECT enable_stream('stream_log_temp');
+CREATE VIEW stream_log_view AS SELECT 1 AS id;
+SELECT enable_stream('stream_log_view');
 SELECT disable_stream('stream_log_t');
 SELECT * FROM get_records('stream_log_t');
 SELECT latest_sequence_number('arn:aws:dynamodb:us-east-1:000000000000:table/public.stream_log_t/stream/x');
@@ -166,6 +166,7 @@ SELECT plain_record('{}');
 -- what a dropped table leaves behind is in nobody's way
 DROP TABLE stream_log_p;
 SELECT count(*) FROM streams WHERE stream_arn LIKE '%stream_log_p%';
+DROP VIEW stream_log_view;
 DROP TABLE stream_log_t, stream_log_bare, stream_log_c, stream_log_o;
 CREATE TABLE stream_log_t (id int PRIMARY KEY);
 SELECT enable_stream('stream_log_t') IS NOT NULL;
