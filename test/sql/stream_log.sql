@@ -130,6 +130,7 @@ INSERT INTO stream_log_p VALUES (1, 'a');
 INSERT INTO stream_log_p_b VALUES (2, 'b');
 UPDATE stream_log_p SET region = 'b' WHERE id = 1;
 SELECT pg_temp.show(record) FROM get_records('stream_log_p');
+SELECT enable_stream('stream_log_p_b');
 -- a trigger by hand writes into no stream but that of its own table
 CREATE TABLE stream_log_o (id int PRIMARY KEY);
 CREATE TRIGGER t AFTER INSERT ON stream_log_o FOR EACH ROW EXECUTE FUNCTION stream('log=on');
