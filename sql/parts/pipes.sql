@@ -693,18 +693,18 @@ BEGIN
 				EXIT ticks WHEN cardinality(texts) >= wanted;
 				/* Of a long batch the numbers are sorted, not the records. */
 				SELECT max(o.number) INTO line.number
-				FROM (SELECT l.number FROM eventbridge.stream_log AS l
-					  WHERE l.stream_id = p.stream_id AND l.number > bound
+				FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, bound) AS r
+					  WHERE l.stream_id = p.stream_id AND l.last_number > bound
 						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-					  ORDER BY l.number LIMIT wanted - cardinality(texts)) AS o;
+					  ORDER BY r.number LIMIT wanted - cardinality(texts)) AS o;
 				EXIT WHEN line.number IS NULL;
 				SELECT array_agg(r.record) AS texts, array_agg(r.number) AS numbers, array_agg(line.tick) AS ticks, array_agg(r.captured_at) AS times
 				INTO got
-				FROM (SELECT l.number, l.captured_at, l.head || eventbridge._sequence_number(line.tick, l.number) || l.tail AS record
-					  FROM eventbridge.stream_log AS l
-					  WHERE l.stream_id = p.stream_id AND l.number > bound AND l.number <= line.number
+				FROM (SELECT o.number, o.captured_at, o.head || eventbridge._sequence_number(line.tick, o.number) || o.tail AS record
+					  FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, bound, line.number) AS o
+					  WHERE l.stream_id = p.stream_id AND l.last_number > bound AND l.first_number <= line.number
 						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-					  ORDER BY l.number) AS r
+					  ORDER BY o.number) AS r
 				WHERE p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter) WHERE eventbridge.matches(r.record::jsonb, f.filter));
 				texts := texts || got.texts;
 				numbers := numbers || got.numbers;
@@ -1016,7 +1016,7 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
 		ELSE x.attempts > 0
 			OR EXISTS (SELECT FROM eventbridge.stream_tick AS t WHERE t.tick > x.tick)
 			OR x.number < 9223372036854775807
-			OR EXISTS (SELECT FROM eventbridge.stream_log AS l, eventbridge.stream_tick AS t
+			OR EXISTS (SELECT FROM eventbridge.stream_pack AS l, eventbridge.stream_tick AS t
 				WHERE l.stream_id = p.stream_id AND t.tick = x.tick AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END
 $$;
 COMMENT ON FUNCTION _lanes_with_pipes() IS 'Internal: the roles whose pipes have something to read.';
@@ -1037,7 +1037,7 @@ COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
 
 /* ------------------------ rotation, dump, restore -------------------- */
 
-/* Does a pipe still have to read this record of the log? */
+/* Does a pipe still have to read some of a pack with this highest number? */
 CREATE FUNCTION _is_unread(xid xid8, stream_id bigint, number bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT EXISTS (
@@ -1046,7 +1046,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		WHERE p.stream_id = $2 AND NOT (pg_visible_in_snapshot($1, t.snapshot) AND ($3 <= x.number OR pg_visible_in_snapshot($1, e.snapshot))))
 $$;
 COMMENT ON FUNCTION _is_unread(xid8, bigint, bigint) IS
-'Internal: whether a pipe still has to read a record; pg_dump takes along only these.';
+'Internal: whether a pipe still has to read a pack with this highest number; pg_dump takes along only these.';
 
 /* Rows come in by SQL only from a dump, and become rows of who loads them. */
 CREATE FUNCTION _adopt_stream_row() RETURNS trigger
@@ -1068,9 +1068,9 @@ CREATE TRIGGER adopt BEFORE INSERT ON stream_log_2
 ALTER TABLE stream_log_2 ENABLE ALWAYS TRIGGER adopt;
 SELECT pg_catalog.pg_extension_config_dump('stream', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
 SELECT pg_catalog.pg_extension_config_dump('stream_stream_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_2', 'WHERE eventbridge._is_unread(xid, stream_id, number)');
+SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
+SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
+SELECT pg_catalog.pg_extension_config_dump('stream_log_2', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 
 /*
  * Empties a table of the stream log that nobody needs any more. Raises
@@ -1084,7 +1084,7 @@ BEGIN
 	EXECUTE format('LOCK TABLE eventbridge.stream_log_%s IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
 	EXECUTE format('SELECT EXISTS (
 		SELECT FROM eventbridge.stream_log_%s AS l JOIN eventbridge.stream AS s USING (stream_id)
-		WHERE l.captured_at > clock_timestamp() - s.retention OR eventbridge._is_unread(l.xid, l.stream_id, l.number))', turn) INTO needed;
+		WHERE l.captured_at > clock_timestamp() - s.retention OR eventbridge._is_unread(l.xid, l.stream_id, l.last_number))', turn) INTO needed;
 	IF needed THEN
 		RAISE object_in_use;
 	END IF;
@@ -1153,7 +1153,8 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
 	enable_stream(regclass, text, interval), _enable_stream(regclass, text, interval),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
-	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot),
+	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
+	_unpack_numbers(bytea, bigint), _unpack_records(bytea, bigint, bigint),
 	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_take(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
 	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text),

@@ -26,37 +26,48 @@ CREATE TABLE stream_log_0 (
 	xid xid8 NOT NULL,
 	stream_id bigint NOT NULL,
 	captured_at timestamptz NOT NULL,
-	number bigint NOT NULL,
-	head text NOT NULL,
-	tail text NOT NULL
+	first_number bigint NOT NULL,
+	last_number bigint NOT NULL,
+	pack bytea NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_0 IS
-'Records of streams, their text in two parts, before and behind the sequence number.';
+'Packs of row images, from which the records of streams are made. Read them as stream_log.';
 CREATE INDEX stream_log_0_xid_idx ON stream_log_0 (xid);
 
 CREATE TABLE stream_log_1 (
 	xid xid8 NOT NULL,
 	stream_id bigint NOT NULL,
 	captured_at timestamptz NOT NULL,
-	number bigint NOT NULL,
-	head text NOT NULL,
-	tail text NOT NULL
+	first_number bigint NOT NULL,
+	last_number bigint NOT NULL,
+	pack bytea NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_1 IS
-'Records of streams, their text in two parts, before and behind the sequence number.';
+'Packs of row images, from which the records of streams are made. Read them as stream_log.';
 CREATE INDEX stream_log_1_xid_idx ON stream_log_1 (xid);
 
 CREATE TABLE stream_log_2 (
 	xid xid8 NOT NULL,
 	stream_id bigint NOT NULL,
 	captured_at timestamptz NOT NULL,
-	number bigint NOT NULL,
-	head text NOT NULL,
-	tail text NOT NULL
+	first_number bigint NOT NULL,
+	last_number bigint NOT NULL,
+	pack bytea NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_2 IS
-'Records of streams, their text in two parts, before and behind the sequence number.';
+'Packs of row images, from which the records of streams are made. Read them as stream_log.';
 CREATE INDEX stream_log_2_xid_idx ON stream_log_2 (xid);
+
+/* A pack fills a page, so it is not compressed, nor put elsewhere if it fits. */
+ALTER TABLE stream_log_0 ALTER COLUMN pack SET STORAGE EXTERNAL;
+ALTER TABLE stream_log_1 ALTER COLUMN pack SET STORAGE EXTERNAL;
+ALTER TABLE stream_log_2 ALTER COLUMN pack SET STORAGE EXTERNAL;
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('ALTER TABLE @extschema@.stream_log_%s SET (toast_tuple_target = %s)', i, current_setting('block_size')::integer - 32);
+	END LOOP;
+END $$;
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
@@ -178,9 +189,19 @@ BEGIN
 			MESSAGE = format('Table already has an enabled stream: TableName: %s', eventbridge._table_name(p_relation)),
 			DETAIL = 'AWS error code: ValidationException.', HINT = 'Disable it first: a stream''s view type cannot be changed.';
 	END IF;
-	EXECUTE format('CREATE TRIGGER eventbridge_stream AFTER INSERT OR UPDATE OR DELETE ON %s
+	IF EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.relation <> p_relation
+			AND s.relation IN (SELECT relid FROM pg_partition_ancestors(p_relation) UNION ALL SELECT relid FROM pg_partition_tree(p_relation))) THEN
+		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+			MESSAGE = format('a partition of table "%s", or what it is a partition of, has a stream', eventbridge._table_name(p_relation)),
+			DETAIL = 'A partitioned table''s stream has the changes of its partitions.';
+	END IF;
+	/*
+	 * Triggers fire in the order of their names. This one comes before any that
+	 * may change the row again, a foreign key's (RI_...) among them.
+	 */
+	EXECUTE format('CREATE TRIGGER "0_eventbridge_stream" AFTER INSERT OR UPDATE OR DELETE ON %s
 		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L)', p_relation, 'log=on', 'view_type=' || p_stream_view_type);
-	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER eventbridge_stream', p_relation);
+	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "0_eventbridge_stream"', p_relation);
 	RETURN eventbridge._stream_arn(made);
 END $$;
 COMMENT ON FUNCTION _enable_stream(regclass, text, interval) IS 'Internal: see enable_stream.';
@@ -202,7 +223,7 @@ BEGIN
 	END IF;
 	PERFORM eventbridge._require_owner((SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = p_relation),
 		'table', eventbridge._table_name(p_relation));
-	EXECUTE format('DROP TRIGGER IF EXISTS eventbridge_stream ON %s', p_relation);
+	EXECUTE format('DROP TRIGGER IF EXISTS "0_eventbridge_stream" ON %s', p_relation);
 	DELETE FROM eventbridge.stream AS s WHERE s.stream_id = found_stream.stream_id;
 	PERFORM eventbridge._stream_is_gone(found_stream.stream_id);
 END $$;
@@ -215,12 +236,29 @@ AS 'MODULE_PATHNAME', 'eb_lock_tick' LANGUAGE C;
 COMMENT ON FUNCTION _lock_tick() IS
 'Internal: takes the lock of who draws the next tick, until the end of the transaction; false if another has it.';
 
-CREATE VIEW stream_log WITH (security_barrier) AS
+CREATE VIEW stream_pack WITH (security_barrier) AS
 	SELECT * FROM eventbridge.stream_log_0 UNION ALL
 	SELECT * FROM eventbridge.stream_log_1 UNION ALL
 	SELECT * FROM eventbridge.stream_log_2;
+COMMENT ON VIEW stream_pack IS
+'Packs of row images, until the log''s tables are reused.';
+
+CREATE FUNCTION _unpack_numbers(pack bytea, after bigint, OUT number bigint, OUT captured_at timestamptz) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'eb_unpack_numbers' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
+COMMENT ON FUNCTION _unpack_numbers(bytea, bigint) IS
+'Internal: capture numbers and times of the records of a pack, behind a number.';
+
+CREATE FUNCTION _unpack_records(pack bytea, after bigint, up_to bigint,
+								OUT number bigint, OUT captured_at timestamptz, OUT head text, OUT tail text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'eb_unpack_records' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
+COMMENT ON FUNCTION _unpack_records(bytea, bigint, bigint) IS
+'Internal: the records of a pack behind a number and up to another, their text in two parts, before and behind the sequence number.';
+
+CREATE VIEW stream_log WITH (security_barrier) AS
+	SELECT p.xid, p.stream_id, r.captured_at, r.number, r.head, r.tail
+	FROM eventbridge.stream_pack AS p, eventbridge._unpack_records(p.pack, -1, 9223372036854775807) AS r;
 COMMENT ON VIEW stream_log IS
-'Records of streams, until the log''s tables are reused.';
+'Records of streams, until the log''s tables are reused: their text in two parts, before and behind the sequence number.';
 
 /* Transactions that had not ended at a snapshot, but had at a later one. */
 CREATE FUNCTION _ended_between(earlier pg_snapshot, later pg_snapshot) RETURNS xid8[]
@@ -247,28 +285,43 @@ BEGIN
 	END IF;
 	SELECT t.* INTO last FROM eventbridge.stream_tick AS t ORDER BY t.tick DESC LIMIT 1;
 	current_one := pg_current_snapshot();
-	IF EXISTS (SELECT FROM eventbridge.stream_log AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
+	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
 			AND pg_visible_in_snapshot(l.xid, current_one))
-		OR EXISTS (SELECT FROM eventbridge.stream_log AS l WHERE l.xid = ANY (eventbridge._ended_between(last.snapshot, current_one))) THEN
+		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid = ANY (eventbridge._ended_between(last.snapshot, current_one))) THEN
 		INSERT INTO eventbridge.stream_tick VALUES (last.tick + 1, clock_timestamp(), current_one);
 	END IF;
 END $$;
 COMMENT ON FUNCTION _draw_tick() IS
 'Internal: ends a batch of stream records, if there are new ones.';
 
-/* The records of a stream between two ticks' snapshots, in no order. */
-CREATE FUNCTION _stream_batch(stream_id bigint, earlier pg_snapshot, later pg_snapshot)
-RETURNS TABLE (number bigint, captured_at timestamptz, head text, tail text)
+/*
+ * Records of a stream between two ticks' snapshots: the first ones behind a
+ * number that are not too old, in their order. Numbers are sorted before
+ * records are made.
+ */
+CREATE FUNCTION _stream_batch(stream_id bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz, max_records integer)
+RETURNS TABLE (number bigint, head text, tail text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	late constant xid8[] := eventbridge._ended_between(earlier, later);
+	up_to bigint;
 BEGIN
-	RETURN QUERY SELECT l.number, l.captured_at, l.head, l.tail FROM eventbridge.stream_log AS l
-		WHERE l.stream_id = $1 AND l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later)
-			AND pg_visible_in_snapshot(l.xid, later);
-	RETURN QUERY SELECT l.number, l.captured_at, l.head, l.tail FROM eventbridge.stream_log AS l
-		WHERE l.stream_id = $1 AND l.xid = ANY (eventbridge._ended_between(earlier, later));
+	SELECT max(o.number) INTO up_to
+	FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, after) AS r
+		  WHERE l.stream_id = $1 AND l.last_number > after AND l.captured_at > since AND r.captured_at > since
+			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
+				 OR l.xid = ANY (late))
+		  ORDER BY r.number LIMIT max_records) AS o;
+	RETURN QUERY SELECT r.number, r.head, r.tail
+		FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, after, up_to) AS r
+		WHERE l.stream_id = $1 AND l.last_number > after AND l.first_number <= up_to AND l.captured_at > since AND r.captured_at > since
+			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
+				 OR l.xid = ANY (late))
+		ORDER BY r.number;
 END $$;
-COMMENT ON FUNCTION _stream_batch(bigint, pg_snapshot, pg_snapshot) IS
-'Internal: the records of a stream that lie between two ticks.';
+COMMENT ON FUNCTION _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
+'Internal: records of a stream that lie between two ticks.';
 
 /* Sequence numbers: the tick, and behind it 19 digits of the capture number. */
 CREATE FUNCTION _sequence_number(tick bigint, number bigint) RETURNS text
@@ -366,9 +419,8 @@ BEGIN
 		SELECT array_agg(ROW(eventbridge._sequence_number(batch.tick, r.number),
 				r.head || eventbridge._sequence_number(batch.tick, r.number) || r.tail)::eventbridge.stream_record ORDER BY r.number)
 		INTO more
-		FROM (SELECT b.* FROM eventbridge._stream_batch(found_stream.stream_id, batch.earlier, batch.snapshot) AS b
-			  WHERE b.number > batch.number AND b.captured_at > clock_timestamp() - found_stream.retention
-			  ORDER BY b.number LIMIT p_max_records - cardinality(records)) AS r;
+		FROM eventbridge._stream_batch(found_stream.stream_id, batch.earlier, batch.snapshot, batch.number,
+			clock_timestamp() - found_stream.retention, p_max_records - cardinality(records)) AS r;
 		records := records || more;
 		EXIT WHEN cardinality(records) >= p_max_records;
 	END LOOP;

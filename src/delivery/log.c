@@ -169,7 +169,7 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 		PointerGetDatum(cstring_to_text_with_len(event->text,
 												 event->text_len));
 
-	eb_append_row(&delivery_log, values, nulls);
+	eb_append_row(&delivery_log, GetCurrentSubTransactionId(), values, nulls);
 	pfree(DatumGetPointer(values[LOG_TARGETS - 1]));
 	pfree(DatumGetPointer(values[LOG_LANES - 1]));
 	pfree(DatumGetPointer(values[LOG_EVENT - 1]));

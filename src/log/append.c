@@ -186,11 +186,13 @@ flush(EbAppendLog *log)
 }
 
 /*
- * Appends a row in the current subtransaction.  It is copied, and need not be
- * visible in the table before commit.
+ * Appends a row that the subtransaction made, which is the current one or a
+ * parent of it that has had no row of this log appended since the current one
+ * began to.  It is copied, and need not be visible in the table before commit.
  */
 void
-eb_append_row(EbAppendLog *log, const Datum *values, const bool *nulls)
+eb_append_row(EbAppendLog *log, SubTransactionId subid, const Datum *values,
+			  const bool *nulls)
 {
 	MemoryContext oldcontext;
 	EbPendingRow *row;
@@ -199,7 +201,7 @@ eb_append_row(EbAppendLog *log, const Datum *values, const bool *nulls)
 	reserve(log);
 	oldcontext = MemoryContextSwitchTo(log->context);
 	row = &log->rows[log->nrows];
-	row->subid = GetCurrentSubTransactionId();
+	row->subid = subid;
 	row->tuple = heap_form_tuple(log->desc, (Datum *) values, (bool *) nulls);
 	log->nrows++;
 	log->bytes += row->tuple->t_len;

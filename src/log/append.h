@@ -42,8 +42,8 @@ typedef struct EbAppendLog
 
 extern void eb_append_init(void);
 extern void eb_append_register(EbAppendLog *log);
-extern void eb_append_row(EbAppendLog *log, const Datum *values,
-						  const bool *nulls);
+extern void eb_append_row(EbAppendLog *log, SubTransactionId subid,
+						  const Datum *values, const bool *nulls);
 extern int	eb_append_turn(const EbAppendLog *log);
 
 #endif							/* EB_APPEND_H */

@@ -258,6 +258,37 @@ eb_value_type_image_decides(const EbValueType *type)
 	}
 }
 
+/*
+ * The type as which a stored value can be converted at another time, perhaps
+ * in another cluster: the type itself if its values mean the same whatever
+ * the catalogs say, as an enum's or a composite's do not; else InvalidOid.
+ */
+Oid
+eb_value_type_stored_as(const EbValueType *type)
+{
+	switch (type->kind)
+	{
+		case EB_VALUE_BOOL:
+		case EB_VALUE_INT2:
+		case EB_VALUE_INT4:
+		case EB_VALUE_INT8:
+		case EB_VALUE_OID:
+		case EB_VALUE_FLOAT4:
+		case EB_VALUE_FLOAT8:
+		case EB_VALUE_NUMERIC:
+		case EB_VALUE_TEXT:
+		case EB_VALUE_NAME:
+		case EB_VALUE_BYTEA:
+		case EB_VALUE_DATETIME:
+		case EB_VALUE_INTERVAL:
+		case EB_VALUE_JSON:
+		case EB_VALUE_JSONB:
+			return type->typid;
+		default:
+			return type->typid == UUIDOID ? UUIDOID : InvalidOid;
+	}
+}
+
 static int64
 float_attribute_value(double value, char *text, int len, JsonbPair *result)
 {

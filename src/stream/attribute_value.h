@@ -26,6 +26,7 @@ typedef struct EbValueType EbValueType;
 /* attribute_value.c */
 extern EbValueType *eb_value_type_make(Oid typid, MemoryContext context);
 extern bool eb_value_type_image_decides(const EbValueType *type);
+extern Oid	eb_value_type_stored_as(const EbValueType *type);
 extern int64 eb_attribute_value(EbValueType *type, Datum value, bool isnull,
 								JsonbPair *result);
 extern int64 eb_utf8_length(const char *text, int len);

@@ -165,6 +165,24 @@ stream_arn(Oid relid, const char *label)
 					get_rel_name(relid), label);
 }
 
+/* Sets what follows from a column's name and type. */
+void
+eb_column_init(EbColumn *column, const char *name, Oid typid)
+{
+	StringInfoData json_name;
+
+	column->name = pstrdup(name);
+	column->name_len = strlen(name);
+	column->name_size = eb_utf8_length(name, column->name_len);
+	initStringInfo(&json_name);
+	eb_append_json_string(&json_name, name, column->name_len);
+	appendStringInfoChar(&json_name, ':');
+	column->json_name = json_name.data;
+	column->json_name_len = json_name.len;
+	if (OidIsValid(typid))
+		column->type = eb_value_type_make(typid, CurrentMemoryContext);
+}
+
 /* Columns that are stored; a virtual generated column is not. */
 static void
 lookup_columns(EbCapture *capture, TupleDesc desc)
@@ -174,24 +192,17 @@ lookup_columns(EbCapture *capture, TupleDesc desc)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		EbColumn   *column = &capture->columns[capture->ncolumns];
-		StringInfoData json_name;
 
 		if (att->attisdropped || att->attgenerated == 'v')
 			continue;
 		column->attnum = att->attnum;
 		column->attlen = att->attlen;
 		column->attbyval = att->attbyval;
-		column->name = pstrdup(NameStr(att->attname));
-		column->name_len = strlen(column->name);
-		column->name_size = eb_utf8_length(column->name, column->name_len);
-		initStringInfo(&json_name);
-		eb_append_json_string(&json_name, column->name, column->name_len);
-		appendStringInfoChar(&json_name, ':');
-		column->json_name = json_name.data;
-		column->json_name_len = json_name.len;
-		column->type = eb_value_type_make(att->atttypid,
-										  CurrentMemoryContext);
+		eb_column_init(column, NameStr(att->attname), att->atttypid);
 		column->image_decides = eb_value_type_image_decides(column->type);
+		column->is_portable =
+			OidIsValid(eb_value_type_stored_as(column->type));
+		capture->has_varlena |= column->attlen == -1;
 		capture->ncolumns++;
 	}
 	capture->new_image.cells =
@@ -252,24 +263,22 @@ lookup_keys(EbCapture *capture, Relation relation)
 }
 
 /* The parts of the record's text that are the same for every row. */
-static void
-write_constants(EbCapture *capture, const char *arn)
+void
+eb_write_constants(EbCapture *capture)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	eb_append_json_string(&text, arn, strlen(arn));
-	capture->arn = text.data;
-
+	eb_append_json_string(&text, capture->arn, strlen(capture->arn));
 	capture->tail = psprintf(",\"StreamViewType\":\"%s\"},\"eventSourceARN\":%s}",
 							 eb_view_type_name(capture->arguments->view_type),
-							 capture->arn);
+							 text.data);
 	for (int event = 0; event < EB_NEVENTS; event++)
 		capture->head[event] =
 			psprintf("\",\"eventName\":\"%s\",\"eventVersion\":\"1.1\","
 					 "\"eventSource\":\"aws:dynamodb\",\"awsRegion\":\"%s\","
 					 "\"dynamodb\":{\"ApproximateCreationDateTime\":",
-					 eb_event_name(event), eb_guc_region);
+					 eb_event_name(event), capture->region);
 }
 
 /* Adds a member to an object under construction; its value is to be set. */
@@ -572,7 +581,9 @@ build_capture(TriggerData *trigdata, Oid function)
 
 	lookup_columns(capture, RelationGetDescr(trigdata->tg_relation));
 	lookup_keys(capture, trigdata->tg_relation);
-	write_constants(capture, arn);
+	capture->region = pstrdup(eb_guc_region);
+	capture->arn = arn;
+	eb_write_constants(capture);
 	judge_filters(capture, arn);
 	for (int event = 0; event < EB_NEVENTS; event++)
 	{

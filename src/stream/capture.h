@@ -9,6 +9,7 @@
 #define EB_CAPTURE_H
 
 #include "commands/trigger.h"
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -41,6 +42,16 @@ typedef enum EbViewType
 	EB_VIEW_OLD_IMAGE = 2,
 	EB_VIEW_NEW_AND_OLD_IMAGES = 3
 } EbViewType;
+
+/* A record's fixed members, on the way to its text. */
+typedef struct EbRecord
+{
+	EbEventName event;
+	bool		fits;			/* with its images, as far as is known */
+	bool		keys_fit;		/* if not that, with its keys */
+	int64		time;			/* seconds since 1970 */
+	int64		size;			/* SizeBytes */
+} EbRecord;
 
 /* The arguments of a stream trigger. */
 typedef struct EbStreamArguments
@@ -78,6 +89,7 @@ typedef struct EbColumn
 	int16		attlen;
 	bool		attbyval;
 	bool		image_decides;	/* see eb_value_type_image_decides */
+	bool		is_portable;	/* see eb_value_type_stored_as */
 	char	   *name;
 	int			name_len;
 	int64		name_size;		/* its share of SizeBytes */
@@ -92,12 +104,14 @@ typedef struct EbCell
 	uint64		row;
 	int64		size;
 	JsonbPair	value;
+	const char *json;			/* instead of value: its JSON text, or NULL */
+	int			json_len;
 } EbCell;
 
 /* A version of the row: the tuple and what has been converted of it. */
 typedef struct EbImage
 {
-	TupleTableSlot *slot;
+	TupleTableSlot *slot;		/* NULL: all cells that are needed are there */
 	EbCell	   *cells;			/* one for each column */
 } EbImage;
 
@@ -139,6 +153,7 @@ typedef struct EbCapture
 	uint64		settings_generation;
 
 	EbStreamArguments *arguments;
+	char	   *region;
 	Oid			sequence;		/* source of capture numbers */
 	EbTransform *transform;		/* of records into messages, or NULL */
 	EbStreamWants *wants;		/* of a trigger with log=on, else NULL */
@@ -147,11 +162,12 @@ typedef struct EbCapture
 	EbColumn   *columns;
 	int			nkeys;
 	int		   *keys;			/* indexes of columns, in the key's order */
+	bool		has_varlena;	/* some column's length varies */
 
 	/* parts of the record's text that no row changes */
 	char	   *head[EB_NEVENTS];	/* from behind eventID to the time */
 	char	   *tail;			/* from StreamViewType on */
-	char	   *arn;			/* as JSON string */
+	char	   *arn;
 
 	EbVerdict  *verdicts[EB_NEVENTS];	/* of each filter */
 	EbVerdict	verdict[EB_NEVENTS];	/* of all filters together */
@@ -165,6 +181,8 @@ typedef struct EbCapture
 	/* the record at hand */
 	bool		has_event_id;
 	bool		has_sequence_number;
+	uint64		event_bits[2];	/* the event id as a number */
+	int64		number;			/* the sequence number as a number */
 	char		event_id[33];
 	char		sequence_number[EB_SEQUENCE_NUMBER_LEN + 1];
 } EbCapture;
@@ -180,14 +198,17 @@ extern EbTransform *eb_transform_make(const EbStreamArguments *arguments,
 extern bool eb_transform_record(EbTransform *transform, StringInfo message);
 
 /* capture.c */
+extern void eb_column_init(EbColumn *column, const char *name, Oid typid);
+extern void eb_write_constants(EbCapture *capture);
 extern EbCapture *eb_capture_get(TriggerData *trigdata, Oid function);
 
 /* log.c */
 extern void eb_stream_log_init(void);
 extern EbStreamWants *eb_stream_wants(Oid relid);
 extern void eb_stream_log_append(const EbStreamWants *wants,
-								 const char *number, StringInfo head,
-								 StringInfo tail);
+								 SubTransactionId subid,
+								 TimestampTz captured_at, int64 first_number,
+								 int64 last_number, StringInfo pack);
 
 /* Called once per record that a pipe's role is to be woken for. */
 typedef void (*EbStreamWake) (Oid lane);
@@ -197,5 +218,18 @@ extern PGDLLIMPORT EbStreamWake eb_stream_wake;
 extern const char *eb_event_name(EbEventName event);
 extern bool eb_capture_key_changed(EbCapture *capture);
 extern void eb_capture_change(EbCapture *capture, EbEventName event);
+extern bool eb_shows_new_image(EbCapture *capture, EbEventName event);
+extern bool eb_shows_old_image(EbCapture *capture, EbEventName event);
+extern EbImage *eb_key_image(EbCapture *capture, EbEventName event);
+extern EbCell *eb_get_cell(EbCapture *capture, EbImage *image, int column);
+extern void eb_write_event_id(EbCapture *capture);
+extern Size eb_value_length(EbCapture *capture, EbImage *image, int column);
+extern int64 eb_record_size(EbCapture *capture, EbEventName event);
+extern void eb_record_text(EbCapture *capture, const EbRecord *record,
+						   StringInfo head, StringInfo tail);
+
+/* pack.c */
+extern void eb_pack_init(void);
+extern void eb_pack_change(EbCapture *capture, EbEventName event);
 
 #endif							/* EB_CAPTURE_H */

@@ -5,12 +5,12 @@
  *
  * enable_stream gives a table a row trigger with the argument log=on.  Which
  * stream that is follows from the table, so that a trigger made by hand
- * cannot write into somebody else's.  A record is written if the stream keeps
- * records, or if a filter of a pipe that reads the stream wants it; a record
- * that nobody will read is not even built.
+ * cannot write into somebody else's.  A record is kept if the stream keeps
+ * records, or if a filter of a pipe that reads the stream wants it; a row that
+ * nobody wants is not even copied.
  *
- * A row of the log has the transaction, the stream, the capture number and
- * the record's text in two parts, before and behind its sequence number.
+ * A row of the log has the transaction, the stream, and a pack of records, of
+ * which it tells the lowest and the highest capture number; see pack.c.
  *
  * Order and positions.  Capture numbers rise in the order in which rows were
  * changed, since they are taken while the row is locked; so they order the
@@ -50,10 +50,10 @@ enum
 	LOG_XID = 1,
 	LOG_STREAM_ID,
 	LOG_CAPTURED_AT,
-	LOG_NUMBER,
-	LOG_HEAD,
-	LOG_TAIL,
-	LOG_NATTS = LOG_TAIL
+	LOG_FIRST_NUMBER,
+	LOG_LAST_NUMBER,
+	LOG_PACK,
+	LOG_NATTS = LOG_PACK
 };
 
 static EbAppendLog stream_log = {
@@ -70,6 +70,7 @@ void
 eb_stream_log_init(void)
 {
 	eb_append_register(&stream_log);
+	eb_pack_init();
 }
 
 /* A column of the first row of SPI's result; false if it is null. */
@@ -163,27 +164,27 @@ eb_stream_wants(Oid relid)
 	return wants;
 }
 
-/* Writes a record that somebody wants. */
+/* Writes a pack of records that somebody wants. */
 void
-eb_stream_log_append(const EbStreamWants *wants, const char *number,
-					 StringInfo head, StringInfo tail)
+eb_stream_log_append(const EbStreamWants *wants, SubTransactionId subid,
+					 TimestampTz captured_at, int64 first_number,
+					 int64 last_number, StringInfo pack)
 {
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS] = {0};
+	bytea	   *data = palloc(VARHDRSZ + (Size) pack->len);
 
+	SET_VARSIZE(data, VARHDRSZ + pack->len);
+	memcpy(VARDATA(data), pack->data, pack->len);
 	values[LOG_XID - 1] =
 		FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[LOG_STREAM_ID - 1] = Int64GetDatum(wants->stream_id);
-	values[LOG_CAPTURED_AT - 1] =
-		TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
-	values[LOG_NUMBER - 1] = Int64GetDatum((int64) strtoull(number, NULL, 10));
-	values[LOG_HEAD - 1] =
-		PointerGetDatum(cstring_to_text_with_len(head->data, head->len));
-	values[LOG_TAIL - 1] =
-		PointerGetDatum(cstring_to_text_with_len(tail->data, tail->len));
-	eb_append_row(&stream_log, values, nulls);
-	pfree(DatumGetPointer(values[LOG_HEAD - 1]));
-	pfree(DatumGetPointer(values[LOG_TAIL - 1]));
+	values[LOG_CAPTURED_AT - 1] = TimestampTzGetDatum(captured_at);
+	values[LOG_FIRST_NUMBER - 1] = Int64GetDatum(first_number);
+	values[LOG_LAST_NUMBER - 1] = Int64GetDatum(last_number);
+	values[LOG_PACK - 1] = PointerGetDatum(data);
+	eb_append_row(&stream_log, subid, values, nulls);
+	pfree(data);
 
 	if (eb_stream_wake != NULL)
 	{

@@ -15,8 +15,8 @@
  * notifications of one transaction, drops none of them.  A transformed
  * message need not have an id; see message.c.
  *
- * A trigger that writes a stream's log stores the record's text in two
- * parts, because the sequence number between them is known after commit only.
+ * A trigger that writes a stream's log stores the row's images, and the
+ * record is made of them when it is read; see pack.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,20 +43,6 @@
  */
 #define HUGE_VALUE			(1024 * 1024)
 
-/*
- * The same for a log, where the bound keeps a record's text below 1 GB, and
- * so its writer free of errors.
- */
-#define HUGE_LOGGED_VALUE	(64 * 1024 * 1024)
-
-/* A record's images and size, on the way to its text. */
-typedef struct Record
-{
-	EbEventName event;
-	bool		fits;			/* as far as is known */
-	int64		size;			/* SizeBytes */
-} Record;
-
 static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};
 
 const char *
@@ -66,8 +52,8 @@ eb_event_name(EbEventName event)
 }
 
 /* A column's value in the row at hand, converted at most once. */
-static EbCell *
-get_cell(EbCapture *capture, EbImage *image, int column)
+EbCell *
+eb_get_cell(EbCapture *capture, EbImage *image, int column)
 {
 	EbCell	   *cell = &image->cells[column];
 
@@ -80,14 +66,15 @@ get_cell(EbCapture *capture, EbImage *image, int column)
 		value = slot_getattr(image->slot, info->attnum, &isnull);
 		cell->size = eb_attribute_value(info->type, value, isnull,
 										&cell->value);
+		cell->json = NULL;
 		cell->row = capture->row;
 	}
 	return cell;
 }
 
 /* Stored size of a value of variable length in its plain form, else 0. */
-static Size
-value_length(EbCapture *capture, EbImage *image, int column)
+Size
+eb_value_length(EbCapture *capture, EbImage *image, int column)
 {
 	EbColumn   *info = &capture->columns[column];
 	Datum		value;
@@ -138,9 +125,9 @@ column_changed(EbCapture *capture, int column)
 		 (toast_raw_datum_size(old_value) > HUGE_VALUE ||
 		  toast_raw_datum_size(new_value) > HUGE_VALUE)))
 		return true;
-	return !eb_attribute_values_equal(&get_cell(capture, &capture->old_image,
+	return !eb_attribute_values_equal(&eb_get_cell(capture, &capture->old_image,
 												column)->value,
-									  &get_cell(capture, &capture->new_image,
+									  &eb_get_cell(capture, &capture->new_image,
 												column)->value);
 }
 
@@ -167,13 +154,28 @@ row_changed(EbCapture *capture)
 	return false;
 }
 
-/* Gives the record at hand its eventID: 128 random bits in hexadecimal. */
+/* The event id's text: 128 bits in hexadecimal. */
+void
+eb_write_event_id(EbCapture *capture)
+{
+	static const char digits[] = "0123456789abcdef";
+	char	   *out = capture->event_id;
+
+	for (int half = 0; half < 2; half++)
+	{
+		uint64		bits = capture->event_bits[half];
+
+		for (int i = 0; i < 16; i++, bits >>= 4)
+			*out++ = digits[bits & 15];
+	}
+}
+
+/* Gives the record at hand its eventID, which is random. */
 static void
-assign_event_id(EbCapture *capture)
+assign_event_bits(EbCapture *capture)
 {
 	static pg_prng_state state;
 	static bool seeded = false;
-	static const char digits[] = "0123456789abcdef";
 
 	if (capture->has_event_id)
 		return;
@@ -185,14 +187,16 @@ assign_event_id(EbCapture *capture)
 					 errmsg("could not generate random values")));
 		seeded = true;
 	}
-	for (int half = 0; half < 2; half++)
-	{
-		uint64		bits = pg_prng_uint64(&state);
-
-		for (int i = 0; i < 16; i++, bits >>= 4)
-			capture->event_id[half * 16 + i] = digits[bits & 15];
-	}
+	capture->event_bits[0] = pg_prng_uint64(&state);
+	capture->event_bits[1] = pg_prng_uint64(&state);
 	capture->has_event_id = true;
+}
+
+static void
+assign_event_id(EbCapture *capture)
+{
+	assign_event_bits(capture);
+	eb_write_event_id(capture);
 }
 
 /*
@@ -201,14 +205,20 @@ assign_event_id(EbCapture *capture)
  * commits, which is not known yet, may be another.
  */
 static void
-assign_sequence_number(EbCapture *capture)
+assign_number(EbCapture *capture)
 {
 	if (capture->has_sequence_number)
 		return;
-	snprintf(capture->sequence_number, sizeof(capture->sequence_number),
-			 "%0*lld", EB_SEQUENCE_NUMBER_LEN,
-			 (long long) nextval_internal(capture->sequence, false));
+	capture->number = nextval_internal(capture->sequence, false);
 	capture->has_sequence_number = true;
+}
+
+static void
+assign_sequence_number(EbCapture *capture)
+{
+	assign_number(capture);
+	snprintf(capture->sequence_number, sizeof(capture->sequence_number),
+			 "%0*lld", EB_SEQUENCE_NUMBER_LEN, (long long) capture->number);
 }
 
 /* Seconds since 1970 of the statement that changes the row. */
@@ -218,47 +228,37 @@ creation_time(void)
 	return timestamptz_to_time_t(GetCurrentStatementStartTimestamp());
 }
 
-/* The stored size up to which a value is converted. */
-static Size
-value_bound(EbCapture *capture, const Record *record)
-{
-	if (capture->wants == NULL)
-		return HUGE_VALUE;
-	return record->size < HUGE_LOGGED_VALUE ?
-		HUGE_LOGGED_VALUE - record->size : 0;
-}
-
 static int64
-column_size(EbCapture *capture, Record *record, EbImage *image, int column)
+column_size(EbCapture *capture, EbRecord *record, EbImage *image, int column)
 {
 	EbColumn   *info = &capture->columns[column];
 
-	if (capture->transform == NULL &&
-		value_length(capture, image, column) > value_bound(capture, record))
+	if (capture->transform == NULL && image->slot != NULL &&
+		eb_value_length(capture, image, column) > HUGE_VALUE)
 	{
 		record->fits = false;
-		return info->name_size + value_length(capture, image, column);
+		return info->name_size + eb_value_length(capture, image, column);
 	}
-	return info->name_size + get_cell(capture, image, column)->size;
+	return info->name_size + eb_get_cell(capture, image, column)->size;
 }
 
-static bool
-has_new_image(EbCapture *capture, EbEventName event)
+bool
+eb_shows_new_image(EbCapture *capture, EbEventName event)
 {
 	return event != EB_EVENT_REMOVE &&
 		(capture->arguments->view_type & EB_VIEW_NEW_IMAGE);
 }
 
-static bool
-has_old_image(EbCapture *capture, EbEventName event)
+bool
+eb_shows_old_image(EbCapture *capture, EbEventName event)
 {
 	return event != EB_EVENT_INSERT &&
 		(capture->arguments->view_type & EB_VIEW_OLD_IMAGE);
 }
 
 /* The image that Keys are taken from. */
-static EbImage *
-key_image(EbCapture *capture, EbEventName event)
+EbImage *
+eb_key_image(EbCapture *capture, EbEventName event)
 {
 	return event == EB_EVENT_REMOVE ? &capture->old_image :
 		&capture->new_image;
@@ -266,21 +266,22 @@ key_image(EbCapture *capture, EbEventName event)
 
 /* Converts all that the record shows, and adds up SizeBytes. */
 static void
-measure_record(EbCapture *capture, EbEventName event, Record *record)
+measure_record(EbCapture *capture, EbEventName event, EbRecord *record)
 {
 	record->event = event;
 	record->fits = true;
+	record->time = creation_time();
 	record->size = 0;
 	for (int i = 0; i < capture->nkeys; i++)
 		record->size += column_size(capture, record,
-									key_image(capture, event),
+									eb_key_image(capture, event),
 									capture->keys[i]);
 	for (int i = 0; i < capture->ncolumns; i++)
 	{
-		if (has_new_image(capture, event))
+		if (eb_shows_new_image(capture, event))
 			record->size += column_size(capture, record,
 										&capture->new_image, i);
-		if (has_old_image(capture, event))
+		if (eb_shows_old_image(capture, event))
 			record->size += column_size(capture, record,
 										&capture->old_image, i);
 	}
@@ -296,7 +297,7 @@ is_wanted(EbCapture *capture, EbEventName event)
 		return capture->verdict[event] == EB_VERDICT_ALWAYS;
 
 	for (int i = 0; i < skeleton->ncells; i++)
-		get_cell(capture,
+		eb_get_cell(capture,
 				 skeleton->cells[i].old_image ? &capture->old_image :
 				 &capture->new_image,
 				 skeleton->cells[i].column);
@@ -308,7 +309,7 @@ is_wanted(EbCapture *capture, EbEventName event)
 		skeleton->time->val.numeric = int64_to_numeric(creation_time());
 	if (skeleton->size != NULL)
 	{
-		Record		record;
+		EbRecord		record;
 
 		measure_record(capture, event, &record);
 		skeleton->size->val.numeric = int64_to_numeric(record.size);
@@ -342,21 +343,26 @@ append_image(StringInfo out, EbCapture *capture, EbImage *image,
 	{
 		int			column = columns == NULL ? i : columns[i];
 		EbColumn   *info = &capture->columns[column];
+		EbCell	   *cell = eb_get_cell(capture, image, column);
 		JsonbValue	object;
 
 		if (i > 0)
 			appendStringInfoCharMacro(out, ',');
 		appendBinaryStringInfo(out, info->json_name, info->json_name_len);
-		eb_attribute_value_object(&get_cell(capture, image, column)->value,
-								  &object);
-		eb_append_json(out, &object, limit);
+		if (cell->json != NULL)
+			appendBinaryStringInfo(out, cell->json, cell->json_len);
+		else
+		{
+			eb_attribute_value_object(&cell->value, &object);
+			eb_append_json(out, &object, limit);
+		}
 	}
 	appendStringInfoCharMacro(out, '}');
 }
 
 /* What follows the sequence number. */
 static void
-append_tail(StringInfo out, EbCapture *capture, const Record *record)
+append_tail(StringInfo out, EbCapture *capture, const EbRecord *record)
 {
 	appendStringInfoString(out, "\",\"SizeBytes\":");
 	append_int64(out, record->size);
@@ -364,7 +370,7 @@ append_tail(StringInfo out, EbCapture *capture, const Record *record)
 }
 
 static void
-append_numbers(StringInfo out, EbCapture *capture, const Record *record)
+append_numbers(StringInfo out, EbCapture *capture, const EbRecord *record)
 {
 	appendStringInfoString(out, "\"SequenceNumber\":\"");
 	appendBinaryStringInfo(out, capture->sequence_number,
@@ -374,7 +380,7 @@ append_numbers(StringInfo out, EbCapture *capture, const Record *record)
 
 /* The record as AWS has it, up to the sequence number. */
 static void
-append_head(StringInfo out, EbCapture *capture, const Record *record,
+append_head(StringInfo out, EbCapture *capture, const EbRecord *record,
 			  int limit)
 {
 	EbEventName event = record->event;
@@ -382,17 +388,17 @@ append_head(StringInfo out, EbCapture *capture, const Record *record,
 	appendStringInfoString(out, "{\"eventID\":\"");
 	appendBinaryStringInfo(out, capture->event_id, 32);
 	appendStringInfoString(out, capture->head[event]);
-	append_int64(out, creation_time());
+	append_int64(out, record->time);
 	appendStringInfoString(out, ",\"Keys\":");
-	append_image(out, capture, key_image(capture, event), capture->keys,
+	append_image(out, capture, eb_key_image(capture, event), capture->keys,
 				 capture->nkeys, limit);
-	if (has_new_image(capture, event))
+	if (eb_shows_new_image(capture, event))
 	{
 		appendStringInfoString(out, ",\"NewImage\":");
 		append_image(out, capture, &capture->new_image, NULL,
 					 capture->ncolumns, limit);
 	}
-	if (has_old_image(capture, event))
+	if (eb_shows_old_image(capture, event))
 	{
 		appendStringInfoString(out, ",\"OldImage\":");
 		append_image(out, capture, &capture->old_image, NULL,
@@ -402,7 +408,7 @@ append_head(StringInfo out, EbCapture *capture, const Record *record,
 }
 
 static void
-append_record(StringInfo out, EbCapture *capture, const Record *record,
+append_record(StringInfo out, EbCapture *capture, const EbRecord *record,
 			  int limit)
 {
 	append_head(out, capture, record, limit);
@@ -410,25 +416,25 @@ append_record(StringInfo out, EbCapture *capture, const Record *record,
 }
 
 static void
-append_claim_check_head(StringInfo out, EbCapture *capture, const Record *record,
+append_claim_check_head(StringInfo out, EbCapture *capture, const EbRecord *record,
 				   bool with_keys, int limit)
 {
 	appendStringInfoString(out, "{\"claimCheck\":true,\"eventID\":\"");
 	appendBinaryStringInfo(out, capture->event_id, 32);
 	appendStringInfoString(out, capture->head[record->event]);
-	append_int64(out, creation_time());
+	append_int64(out, record->time);
 	appendStringInfoCharMacro(out, ',');
 	if (with_keys)
 	{
 		appendStringInfoString(out, "\"Keys\":");
-		append_image(out, capture, key_image(capture, record->event),
+		append_image(out, capture, eb_key_image(capture, record->event),
 					 capture->keys, capture->nkeys, limit);
 		appendStringInfoCharMacro(out, ',');
 	}
 }
 
 static void
-append_claim_check(StringInfo out, EbCapture *capture, const Record *record,
+append_claim_check(StringInfo out, EbCapture *capture, const EbRecord *record,
 				   bool with_keys, int limit)
 {
 	append_claim_check_head(out, capture, record, with_keys, limit);
@@ -441,7 +447,7 @@ keys_may_fit(EbCapture *capture, EbEventName event)
 {
 	for (int i = 0; i < capture->nkeys; i++)
 	{
-		if (value_length(capture, key_image(capture, event),
+		if (eb_value_length(capture, eb_key_image(capture, event),
 						 capture->keys[i]) > HUGE_VALUE)
 			return false;
 	}
@@ -451,7 +457,7 @@ keys_may_fit(EbCapture *capture, EbEventName event)
 /* A claim check always fits: it has nothing of the row but its size. */
 static void
 build_claim_check(StringInfo message, EbCapture *capture,
-				  const Record *record)
+				  const EbRecord *record)
 {
 	resetStringInfo(message);
 	if (keys_may_fit(capture, record->event))
@@ -468,7 +474,7 @@ static void
 send_record(EbCapture *capture, EbEventName event)
 {
 	StringInfoData message;
-	Record		record;
+	EbRecord		record;
 
 	assign_event_id(capture);
 	assign_sequence_number(capture);
@@ -494,37 +500,31 @@ send_record(EbCapture *capture, EbEventName event)
 	pfree(message.data);
 }
 
-/* Writes the record into the stream's log. */
-static void
-log_record(EbCapture *capture, EbEventName event)
+/* SizeBytes of the change at hand; of values that are long, by stored size. */
+int64
+eb_record_size(EbCapture *capture, EbEventName event)
 {
-	StringInfoData head;
-	StringInfoData tail;
-	Record		record;
+	EbRecord	record;
 
-	assign_event_id(capture);
-	assign_sequence_number(capture);
 	measure_record(capture, event, &record);
+	return record.size;
+}
 
-	initStringInfo(&head);
-	initStringInfo(&tail);
-	if (record.fits)
-	{
-		append_head(&head, capture, &record, MaxAllocSize / 2);
-		record.fits = head.len < MaxAllocSize / 2;
-	}
-	if (!record.fits)
-	{
-		resetStringInfo(&head);
-		append_claim_check_head(&head, capture, &record,
-								keys_may_fit(capture, event), MaxAllocSize / 2);
-	}
-	appendStringInfoString(&head, "\"SequenceNumber\":\"");
-	append_tail(&tail, capture, &record);
-	eb_stream_log_append(capture->wants, capture->sequence_number, &head,
-						 &tail);
-	pfree(head.data);
-	pfree(tail.data);
+/*
+ * The text of a record whose cells are all there, before and behind the
+ * sequence number.
+ */
+void
+eb_record_text(EbCapture *capture, const EbRecord *record,
+			   StringInfo head, StringInfo tail)
+{
+	if (record->fits)
+		append_head(head, capture, record, MaxAllocSize / 2);
+	else
+		append_claim_check_head(head, capture, record, record->keys_fit,
+								MaxAllocSize / 2);
+	appendStringInfoString(head, "\"SequenceNumber\":\"");
+	append_tail(tail, capture, record);
 }
 
 /*
@@ -543,7 +543,11 @@ eb_capture_change(EbCapture *capture, EbEventName event)
 	if (event == EB_EVENT_MODIFY && !row_changed(capture))
 		return;
 	if (capture->wants != NULL)
-		log_record(capture, event);
+	{
+		assign_event_bits(capture);
+		assign_number(capture);
+		eb_pack_change(capture, event);
+	}
 	else
 		send_record(capture, event);
 }

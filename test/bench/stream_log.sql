@@ -56,7 +56,7 @@ BEGIN
 	END IF;
 	ALTER TABLE eb_bench.appointments DISABLE TRIGGER USER;
 	IF filter IS NOT NULL THEN
-		ALTER TABLE eb_bench.appointments ENABLE ALWAYS TRIGGER eventbridge_stream;
+		ALTER TABLE eb_bench.appointments ENABLE ALWAYS TRIGGER "0_eventbridge_stream";
 	ELSIF which <> 'none' THEN
 		EXECUTE format('ALTER TABLE eb_bench.appointments ENABLE TRIGGER %I', which);
 	END IF;
@@ -99,7 +99,7 @@ CREATE FUNCTION public.eb_bench_same(jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
 SELECT create_pipe('bench', :'stream', :'queue', enrichment => 'arn:aws:lambda:us-east-1:000000000000:function:eb_bench_same',
 	source_parameters => '{"DynamoDBStreamParameters": {"StartingPosition": "LATEST", "BatchSize": 1000}}') AS pipe \gset
 ALTER TABLE appointments DISABLE TRIGGER USER;
-ALTER TABLE appointments ENABLE ALWAYS TRIGGER eventbridge_stream;
+ALTER TABLE appointments ENABLE ALWAYS TRIGGER "0_eventbridge_stream";
 TRUNCATE appointments;
 INSERT INTO appointments SELECT n, 'patient ' || n, 'NEW', now(), 30, 49.50, 'bring the x-ray' FROM generate_series(1, 200000) AS n;
 SELECT clock_timestamp() AS started \gset

@@ -111,8 +111,11 @@ BEGIN
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
+SET eventbridge.retry_delay = '10min';
 CALL run_deliveries();
 SELECT failed_attempts FROM pipes;
+SET eventbridge.retry_delay = '1ms';
+UPDATE pipe_position SET next_attempt = '-infinity';
 CALL pg_temp.run_all();
 SELECT input FROM pipes_calls ORDER BY n;
 SELECT (body::jsonb -> 'context') - 'executionId', (body::jsonb -> 'DDBStreamBatchInfo' ->> 'batchSize') FROM receive_messages('pipes-dead', 10);
