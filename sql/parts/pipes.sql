@@ -628,128 +628,108 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 COMMENT ON FUNCTION _decoded_record(text) IS 'Internal: a queue''s record as filters and templates see it.';
 
+/* What cuts the records of a source into batches. */
+CREATE FUNCTION _pipe_limits(p_pipe_id bigint, OUT filters eventbridge.event_pattern[], OUT batch_size integer, OUT held boolean,
+							 OUT batching_window integer, OUT maximum_record_age integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p.filters, coalesce(x.batch_limit, p.batch_size), x.batch_limit IS NOT NULL, p.batching_window, p.maximum_record_age
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) WHERE p.pipe_id = $1
+$$;
+COMMENT ON FUNCTION _pipe_limits(bigint) IS 'Internal: what cuts the records of a pipe''s source into batches.';
+
 /*
- * The next batches of a pipe, in order: the position behind each, its records
- * as a JSON array, and whether they are too old to be processed. A row
- * without records only advances the position. Messages of a queue stay locked
- * until the end of the transaction; what the filters do not want is deleted.
+ * The records of a stream behind a pipe's position, in order, a row for each
+ * stretch of a tick. A row without records tells the tick up to which there
+ * are no more; there is none if the limit left some.
  */
-CREATE FUNCTION _pipe_take(p_pipe_id bigint, OUT tick bigint, OUT number bigint, OUT records text, OUT record_count integer,
-						   OUT oldest timestamptz, OUT expired boolean, OUT first_number bigint, OUT first_tick bigint) RETURNS SETOF record
+CREATE FUNCTION _pipe_read(p_pipe_id bigint, max_records integer, OUT tick bigint, OUT numbers bigint[], OUT times timestamptz[],
+						   OUT records text[]) RETURNS SETOF record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
 	p eventbridge.pipe;
 	x eventbridge.pipe_position;
-	size integer;
-	wanted integer;
 	line record;
-	got record;
-	texts text[] := '{}';
-	numbers bigint[] := '{}';
-	ticks bigint[] := '{}';
-	times timestamptz[] := '{}';
-	n integer;
-	too_old integer := 0;
-	last_tick bigint;
 	bound bigint;
-	first integer;
-	last integer;
+	left_over integer := max_records;
+	last_tick bigint;
 BEGIN
 	PERFORM eventbridge._draw_tick();
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
-	size := coalesce(x.batch_limit, p.batch_size);
-	wanted := CASE WHEN x.batch_limit IS NOT NULL OR p.source_kind = 'queue' THEN size ELSE greatest(size, 50000 / size * size) END;
-	IF p.source_kind = 'queue' THEN
-		WITH chosen AS MATERIALIZED (
-			SELECT m.*::eventbridge.queue_message AS message, m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
-			FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
-			WHERE q.name = p.queue AND m.visible_at <= clock_timestamp()
-				AND m.sent_at > clock_timestamp() - make_interval(secs => q.message_retention_period)
-			ORDER BY m.visible_at, m.message_no LIMIT wanted FOR UPDATE OF m SKIP LOCKED),
-		judged AS (
-			SELECT c.*, p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter)
-				WHERE eventbridge.matches(eventbridge._decoded_record(c.record), f.filter)) AS passes FROM chosen AS c),
-		dropped AS (
-			DELETE FROM eventbridge.queue_message AS m USING judged AS j WHERE m.message_no = j.message_no AND NOT j.passes)
-		SELECT coalesce(array_agg(j.record ORDER BY j.message_no) FILTER (WHERE j.passes), '{}'),
-			coalesce(array_agg(j.message_no ORDER BY j.message_no) FILTER (WHERE j.passes), '{}'),
-			coalesce(array_agg(0::bigint) FILTER (WHERE j.passes), '{}'),
-			coalesce(array_agg(j.sent_at ORDER BY j.message_no) FILTER (WHERE j.passes), '{}')
-		INTO texts, numbers, ticks, times FROM judged AS j;
-	ELSE
-		<<ticks>>
-		FOR line IN
-			SELECT t.tick, t.snapshot, pg_snapshot_xmax(t.earlier) AS low, pg_snapshot_xmax(t.snapshot) AS high,
-				eventbridge._ended_between(t.earlier, t.snapshot) AS late, CASE t.tick WHEN x.tick THEN x.number ELSE -1 END AS number
-			FROM (SELECT k.tick, k.snapshot, lag(k.snapshot) OVER (ORDER BY k.tick) AS earlier FROM eventbridge.stream_tick AS k
-				  WHERE k.tick >= x.tick - 1) AS t
-			WHERE t.tick >= x.tick AND t.earlier IS NOT NULL AND NOT (t.tick = x.tick AND x.number = 9223372036854775807)
-			ORDER BY t.tick
-		LOOP
-			bound := line.number;
-			LOOP
-				EXIT ticks WHEN cardinality(texts) >= wanted;
-				/* Of a long batch the numbers are sorted, not the records. */
-				SELECT max(o.number) INTO line.number
-				FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, bound) AS r
-					  WHERE l.stream_id = p.stream_id AND l.last_number > bound
-						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-					  ORDER BY r.number LIMIT wanted - cardinality(texts)) AS o;
-				EXIT WHEN line.number IS NULL;
-				SELECT array_agg(r.record) AS texts, array_agg(r.number) AS numbers, array_agg(line.tick) AS ticks, array_agg(r.captured_at) AS times
-				INTO got
-				FROM (SELECT o.number, o.captured_at, o.head || eventbridge._sequence_number(line.tick, o.number) || o.tail AS record
-					  FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, bound, line.number) AS o
-					  WHERE l.stream_id = p.stream_id AND l.last_number > bound AND l.first_number <= line.number
-						AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-					  ORDER BY o.number) AS r
-				WHERE p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter) WHERE eventbridge.matches(r.record::jsonb, f.filter));
-				texts := texts || got.texts;
-				numbers := numbers || got.numbers;
-				ticks := ticks || got.ticks;
-				times := times || got.times;
-				bound := line.number;
-			END LOOP;
-			last_tick := line.tick;
-		END LOOP;
-		/* What the limit left in the last tick is still to be read. */
-		IF cardinality(texts) >= wanted THEN
-			last_tick := NULL;
+	FOR line IN
+		SELECT t.tick, t.snapshot, pg_snapshot_xmax(t.earlier) AS low, pg_snapshot_xmax(t.snapshot) AS high,
+			eventbridge._ended_between(t.earlier, t.snapshot) AS late, CASE t.tick WHEN x.tick THEN x.number ELSE -1 END AS number
+		FROM (SELECT k.tick, k.snapshot, lag(k.snapshot) OVER (ORDER BY k.tick) AS earlier FROM eventbridge.stream_tick AS k
+			  WHERE k.tick >= x.tick - 1) AS t
+		WHERE t.tick >= x.tick AND t.earlier IS NOT NULL AND NOT (t.tick = x.tick AND x.number = 9223372036854775807)
+		ORDER BY t.tick
+	LOOP
+		bound := line.number;
+		/* Of a long batch the numbers are sorted, not the records. */
+		SELECT max(o.number) INTO line.number
+		FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, bound) AS r
+			  WHERE l.stream_id = p.stream_id AND l.last_number > bound
+				AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
+			  ORDER BY r.number LIMIT left_over) AS o;
+		IF line.number IS NOT NULL THEN
+			tick := line.tick;
+			SELECT array_agg(r.number), array_agg(r.captured_at), array_agg(r.record) INTO numbers, times, records
+			FROM (SELECT o.number, o.captured_at, o.head || line.tick::text || lpad(o.number::text, 19, '0') || o.tail AS record
+				  FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, bound, line.number) AS o
+				  WHERE l.stream_id = p.stream_id AND l.last_number > bound AND l.first_number <= line.number
+					AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
+				  ORDER BY o.number) AS r;
+			RETURN NEXT;
+			left_over := left_over - cardinality(numbers);
+			IF left_over <= 0 THEN
+				RETURN;
+			END IF;
 		END IF;
-	END IF;
-	n := cardinality(texts);
-	IF p.maximum_record_age > 0 THEN
-		WHILE too_old < n AND times[too_old + 1] < clock_timestamp() - make_interval(secs => p.maximum_record_age) LOOP
-			too_old := too_old + 1;
-		END LOOP;
-	END IF;
-	/* A batch that is not full waits for the rest of its window. */
-	IF n - too_old > 0 AND (n - too_old) % size <> 0 AND p.batching_window > 0
-		AND times[n - (n - too_old) % size + 1] > clock_timestamp() - make_interval(secs => p.batching_window) THEN
-		n := n - (n - too_old) % size;
-		last_tick := NULL;
-	END IF;
-	first := 1;
-	WHILE first <= n LOOP
-		last := least(first + size - 1, CASE WHEN first <= too_old THEN too_old ELSE n END);
-		tick := ticks[last];
-		number := numbers[last];
-		records := '[' || array_to_string(texts[first:last], ',') || ']';
-		record_count := last - first + 1;
-		oldest := times[first];
-		expired := first <= too_old;
-		first_number := numbers[first];
-		first_tick := ticks[first];
-		RETURN NEXT;
-		first := last + 1;
+		last_tick := line.tick;
 	END LOOP;
 	IF last_tick IS NOT NULL THEN
-		RETURN QUERY SELECT last_tick, 9223372036854775807, NULL::text, 0, NULL::timestamptz, false, NULL::bigint, NULL::bigint;
+		RETURN QUERY SELECT last_tick, NULL::bigint[], NULL::timestamptz[], NULL::text[];
 	END IF;
 END $$;
-COMMENT ON FUNCTION _pipe_take(bigint) IS 'Internal: the next batches of a pipe.';
+COMMENT ON FUNCTION _pipe_read(bigint, integer) IS 'Internal: records of a stream for a pipe.';
+
+/*
+ * The next batch of a pipe whose source is a queue: its records as a JSON
+ * array. The messages stay locked until the end of the transaction; those
+ * that the filters do not want are deleted. No row if the batch is not full
+ * and has to wait for the rest of its window.
+ */
+CREATE FUNCTION _pipe_receive(p_pipe_id bigint, OUT records text, OUT record_count integer, OUT oldest timestamptz) RETURNS SETOF record
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	p eventbridge.pipe;
+	full_size boolean;
+BEGIN
+	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
+	WITH chosen AS MATERIALIZED (
+		SELECT m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
+		FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
+		WHERE q.name = p.queue AND m.visible_at <= clock_timestamp()
+			AND m.sent_at > clock_timestamp() - make_interval(secs => q.message_retention_period)
+		ORDER BY m.visible_at, m.message_no LIMIT p.batch_size FOR UPDATE OF m SKIP LOCKED),
+	judged AS (
+		SELECT c.*, p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter)
+			WHERE eventbridge.matches(eventbridge._decoded_record(c.record), f.filter)) AS passes FROM chosen AS c),
+	dropped AS (
+		DELETE FROM eventbridge.queue_message AS m USING judged AS j WHERE m.message_no = j.message_no AND NOT j.passes)
+	SELECT '[' || string_agg(j.record, ',' ORDER BY j.message_no) FILTER (WHERE j.passes) || ']',
+		count(*) FILTER (WHERE j.passes), min(j.sent_at) FILTER (WHERE j.passes), count(*) = p.batch_size
+	INTO records, record_count, oldest, full_size FROM judged AS j;
+	IF record_count > 0 AND (full_size OR oldest <= clock_timestamp() - make_interval(secs => p.batching_window)) THEN
+		RETURN NEXT;
+	ELSIF full_size THEN
+		/* All were dropped, but there may be more. */
+		RETURN QUERY SELECT NULL::text, p.batch_size, NULL::timestamptz;
+	END IF;
+END $$;
+COMMENT ON FUNCTION _pipe_receive(bigint) IS 'Internal: the next batch of a pipe whose source is a queue.';
 
 /*
  * What each element of a batch becomes, by a template or as it is. A template
@@ -1155,7 +1135,7 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
 	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_numbers(bytea, bigint), _unpack_records(bytea, bigint, bigint),
-	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_take(bigint),
+	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_read(bigint, integer), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
 	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text),
 	_pipe_bury(pipe, text, integer, text),

@@ -130,6 +130,7 @@ typedef struct EbInvocation
 	EbTarget   *target;
 	const EbLogRow *row;
 	char	   *input;
+	Jsonb	   *input_jsonb;	/* instead of input; or NULL */
 	bool		wants_result;	/* of a function that returns jsonb */
 	Jsonb	   *result;			/* or NULL */
 	EbOutcome	outcome;

@@ -78,20 +78,23 @@ stop_timer(void)
 
 /* The input as a value of the routine's one argument. */
 static Datum
-input_argument(const char *input)
+input_argument(const EbInvocation *invocation)
 {
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(input));
+	if (invocation->input_jsonb != NULL)
+		return JsonbPGetDatum(invocation->input_jsonb);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(invocation->input));
 }
 
 /* CALLs a procedure.  It may not commit: see EB_TARGET_PROCEDURE. */
 static void
-call_procedure(EbTarget *target, const char *input)
+call_procedure(EbInvocation *invocation)
 {
+	EbTarget   *target = invocation->target;
 	char	   *sql = psprintf("CALL %s($1)",
 							   quote_qualified_identifier(get_namespace_name(get_func_namespace(target->function)),
 														  get_func_name(target->function)));
 	Oid			types[1] = {JSONBOID};
-	Datum		values[1] = {input_argument(input)};
+	Datum		values[1] = {input_argument(invocation)};
 	int			result = SPI_execute_with_args(sql, 1, types, values, NULL,
 											   false, 0);
 
@@ -113,7 +116,7 @@ call_function(EbInvocation *invocation)
 					  target->context);
 	InitFunctionCallInfoData(*fcinfo, &target->flinfo, 1, InvalidOid, NULL,
 							 NULL);
-	fcinfo->args[0].value = input_argument(invocation->input);
+	fcinfo->args[0].value = input_argument(invocation);
 	fcinfo->args[0].isnull = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = FunctionCallInvoke(fcinfo);
@@ -130,7 +133,7 @@ invoke(EbInvocation *invocation)
 
 	start_timer();
 	if (invocation->target->kind == EB_TARGET_PROCEDURE)
-		call_procedure(invocation->target, invocation->input);
+		call_procedure(invocation);
 	else
 		call_function(invocation);
 	(void) stop_timer();

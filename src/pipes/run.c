@@ -37,6 +37,7 @@
 #include "bus/bus.h"
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "json/value.h"
 #include "pipes/pipes.h"
 #include "transform/template.h"
 
@@ -59,18 +60,6 @@ typedef struct Pipe
 	char	   *obstacle;		/* or NULL */
 } Pipe;
 
-/* A batch, and the position behind it. */
-typedef struct Batch
-{
-	int64		tick;
-	int64		number;
-	char	   *records;		/* a JSON array; NULL: just a position */
-	int			nrecords;
-	Datum		oldest;
-	bool		expired;
-	int64		first_tick;		/* of its first record */
-	int64		first_number;
-} Batch;
 
 /* What was done in this transaction. */
 typedef struct Progress
@@ -220,42 +209,6 @@ halt(const Pipe *pipe)
 						types, values, NULL);
 }
 
-/* ---- taking ---- */
-
-static Batch *
-take_batches(const Pipe *pipe, int *nbatches)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(pipe->pipe_id)};
-	MemoryContext context = CurrentMemoryContext;
-	Batch	   *batches;
-	bool		isnull;
-
-	*nbatches = (int) eb_internal_execute(&plan,
-										  "SELECT tick, number, records, record_count,"
-										  " oldest, expired, first_tick, first_number"
-										  " FROM eventbridge._pipe_take($1)",
-										  1, types, values, NULL);
-	MemoryContextSwitchTo(context);
-	batches = palloc0(sizeof(Batch) * Max(*nbatches, 1));
-	for (int i = 0; i < *nbatches; i++)
-	{
-		Batch	   *batch = &batches[i];
-
-		batch->tick = column_int64(i, 1);
-		batch->number = column_int64(i, 2);
-		batch->records = column_text(i, 3);
-		batch->nrecords = DatumGetInt32(column(i, 4, &isnull));
-		batch->oldest = column(i, 5, &isnull);
-		batch->expired = DatumGetBool(column(i, 6, &isnull));
-		batch->first_tick = column_int64(i, 7);
-		batch->first_number = column_int64(i, 8);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return batches;
-}
-
 /* ---- what the target receives ---- */
 
 /*
@@ -321,57 +274,156 @@ join(char **inputs, int ninputs)
 }
 
 /*
+ * What goes to the target: the batch itself, or what the enrichment has made
+ * of it.  The array is there as text or as jsonb, or as both.
+ */
+typedef struct Elements
+{
+	char	   *text;
+	Jsonb	   *jsonb;
+	char	  **each;			/* the batch's own records; or NULL */
+	int			neach;
+} Elements;
+
+static char *
+elements_text(Elements *elements)
+{
+	if (elements->text == NULL)
+		elements->text = JsonbToCString(NULL, &elements->jsonb->root,
+										VARSIZE(elements->jsonb));
+	return elements->text;
+}
+
+/* Each element as text. */
+static char **
+split(Elements *elements, int *n)
+{
+	JsonbIterator *it;
+	EbJson		element = {0};
+	char	  **each;
+
+	if (elements->each != NULL)
+	{
+		*n = elements->neach;
+		return elements->each;
+	}
+	each = palloc(sizeof(char *) * (JB_ROOT_COUNT(elements->jsonb) + 1));
+	*n = 0;
+	it = JsonbIteratorInit(&elements->jsonb->root);
+	(void) JsonbIteratorNext(&it, &element.jsonb, true);
+	while (JsonbIteratorNext(&it, &element.jsonb, true) == WJB_ELEM)
+	{
+		StringInfoData out;
+
+		initStringInfo(&out);
+		eb_json_append(&out, &element);
+		each[(*n)++] = out.data;
+	}
+	return each;
+}
+
+/*
  * Calls the enrichment.  The answer stands for the batch: an array, or one
- * element; "", {} and [] mean that there is nothing to deliver.  NULL and
+ * element; "", {} and [] mean that there is nothing to deliver.  False and
  * *fault if it failed.
  */
-static char *
-enrich(Pipe *pipe, const char *records, char **fault)
+static bool
+enrich(Pipe *pipe, const EbPipeBatch *batch, Elements *elements, char **fault)
 {
 	EbInvocation invocation = {
 		.target = &pipe->enrichment,
 		.wants_result = true
 	};
-	char	   *answer;
 	Jsonb	   *result;
 
-	invocation.input = (char *) records;
+	memset(elements, 0, sizeof(Elements));
+	invocation.input = batch->records;
+	invocation.input_jsonb = batch->parsed;
 	if (pipe->enrichment_template != NULL)
 	{
 		int			ninputs;
-		char	  **inputs = fill(pipe, pipe->enrichment_template, records,
-								  true, &ninputs, fault);
+		char	  **inputs = fill(pipe, pipe->enrichment_template,
+								  batch->records, true, &ninputs, fault);
 
 		if (inputs == NULL)
-			return NULL;
+			return false;
 		invocation.input = join(inputs, ninputs);
+		invocation.input_jsonb = NULL;
 	}
 	if (!eb_invoke(&invocation, 1))
 	{
 		*fault = invocation.outcome.message;
-		return NULL;
+		return false;
 	}
 	result = invocation.result;
 	if (result == NULL)
-		return "[]";
-	answer = JsonbToCString(NULL, &result->root, VARSIZE(result));
-	if (JB_ROOT_IS_SCALAR(result))
-		return strcmp(answer, "\"\"") == 0 || strcmp(answer, "null") == 0 ?
+		elements->text = "[]";
+	else if (JB_ROOT_IS_ARRAY(result) && !JB_ROOT_IS_SCALAR(result))
+		elements->jsonb = result;
+	else
+	{
+		char	   *answer = JsonbToCString(NULL, &result->root,
+											VARSIZE(result));
+
+		elements->text = strcmp(answer, "\"\"") == 0 ||
+			strcmp(answer, "null") == 0 || strcmp(answer, "{}") == 0 ?
 			"[]" : psprintf("[%s]", answer);
-	if (JB_ROOT_IS_OBJECT(result))
-		return JB_ROOT_COUNT(result) == 0 ? "[]" : psprintf("[%s]", answer);
-	return answer;
+	}
+	return true;
 }
 
 /* ---- delivering ---- */
+
+static Datum
+text_array(char **texts, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(texts[i]);
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* Stores all inputs with one statement, which knows ($1) where. */
+static void
+store_all(SPIPlanPtr *plan, const char *sql, const Pipe *pipe, char **inputs,
+		  int ninputs)
+{
+	static const Oid types[] = {INT8OID, TEXTARRAYOID};
+	Datum		values[2] = {
+		Int64GetDatum(pipe->target.resource_id),
+		text_array(inputs, ninputs)
+	};
+	MemoryContext context = CurrentMemoryContext;
+
+	eb_internal_execute(plan, sql, 2, types, values, NULL);
+	MemoryContextSwitchTo(context);
+}
 
 /* Stores each input where the target says; no user code runs. */
 static void
 deliver_each(Pipe *pipe, char **inputs, int ninputs)
 {
+	static SPIPlanPtr queue_plan = NULL;
+	static SPIPlanPtr log_plan = NULL;
 	EbLogRow	row = {0};
 	EbInvocation invocation = {.target = &pipe->target,.row = &row};
 
+	if (pipe->target.kind == EB_TARGET_QUEUE)
+	{
+		store_all(&queue_plan, "INSERT INTO eventbridge.queue_message"
+				  " (queue_id, body) SELECT $1, t.body FROM unnest($2) AS t (body)",
+				  pipe, inputs, ninputs);
+		return;
+	}
+	if (pipe->target.kind == EB_TARGET_LOG_GROUP)
+	{
+		store_all(&log_plan, "INSERT INTO eventbridge.log_event"
+				  " (log_group_id, message) SELECT $1, t.message FROM unnest($2) AS t (message)",
+				  pipe, inputs, ninputs);
+		return;
+	}
 	for (int i = 0; i < ninputs; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -387,16 +439,12 @@ put_events(const Pipe *pipe, const char *records, char **inputs, int ninputs)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
-	Datum	   *elements = palloc(sizeof(Datum) * Max(ninputs, 1));
 	Datum		values[3];
 	MemoryContext context = CurrentMemoryContext;
 
-	for (int i = 0; i < ninputs; i++)
-		elements[i] = CStringGetTextDatum(inputs[i]);
 	values[0] = Int64GetDatum(pipe->pipe_id);
 	values[1] = CStringGetTextDatum(records);
-	values[2] = PointerGetDatum(construct_array(elements, ninputs, TEXTOID,
-												-1, false, TYPALIGN_INT));
+	values[2] = text_array(inputs, ninputs);
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._pipe_put_events($1, $2, $3)",
 						3, types, values, NULL);
@@ -448,28 +496,33 @@ typedef struct BatchResult
 } BatchResult;
 
 static void
-deliver(Pipe *pipe, const Batch *batch, BatchResult *result)
+deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
 {
-	const char *records = batch->records;
+	Elements	elements = {.text = batch->records,
+		.each = batch->each,.neach = batch->nrecords};
 	char	  **inputs;
 	int			ninputs;
 
 	memset(result, 0, sizeof(BatchResult));
-	note(pipe, "EXECUTION_STARTED", records);
+	note(pipe, "EXECUTION_STARTED", batch->records);
 	if (pipe->enrichment.exists)
 	{
 		note(pipe, "ENRICHMENT_STAGE_ENTERED", NULL);
-		records = enrich(pipe, records, &result->message);
-		if (records == NULL)
+		if (!enrich(pipe, batch, &elements, &result->message))
 		{
 			result->stage = "ENRICHMENT";
 			return;
 		}
-		note(pipe, "ENRICHMENT_STAGE_SUCCEEDED", records);
+		if (pipe->logs)
+			note(pipe, "ENRICHMENT_STAGE_SUCCEEDED", elements_text(&elements));
 	}
 
-	inputs = fill(pipe, pipe->target_template, records,
-				  !pipe->enrichment.exists, &ninputs, &result->message);
+	if (pipe->target_template == NULL &&
+		(elements.each != NULL || elements.jsonb != NULL))
+		inputs = split(&elements, &ninputs);
+	else
+		inputs = fill(pipe, pipe->target_template, elements_text(&elements),
+					  !pipe->enrichment.exists, &ninputs, &result->message);
 	if (inputs == NULL)
 	{
 		result->stage = "TARGET";
@@ -506,7 +559,8 @@ deliver(Pipe *pipe, const Batch *batch, BatchResult *result)
 	}
 	else if (pipe->target.kind == EB_TARGET_BUS)
 	{
-		result->message = put_events(pipe, records, inputs, ninputs);
+		result->message = put_events(pipe, elements_text(&elements),
+									 inputs, ninputs);
 		if (result->message != NULL)
 		{
 			result->stage = "TARGET";
@@ -523,7 +577,7 @@ deliver(Pipe *pipe, const Batch *batch, BatchResult *result)
 
 /* Takes those of a queue's messages that are not among the failed out of it. */
 static void
-delete_messages(const Batch *batch, const int *failed, int nfailed)
+delete_messages(const EbPipeBatch *batch, const int *failed, int nfailed)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {TEXTOID, INT4ARRAYOID};
@@ -567,7 +621,7 @@ settle(const Pipe *pipe, const Progress *progress)
 
 /* Decides what becomes of a batch that failed from its n-th record on. */
 static void
-settle_failure(const Pipe *pipe, const Batch *batch, const BatchResult *result,
+settle_failure(const Pipe *pipe, const EbPipeBatch *batch, const BatchResult *result,
 			   int n)
 {
 	static SPIPlanPtr plan = NULL;
@@ -635,7 +689,7 @@ is_runnable(Oid role, int64 pipe_id)
 
 /* Delivers one batch.  False if it failed, and the pipe has to wait. */
 static bool
-run_batch(Pipe *pipe, const Batch *batch, Progress *progress)
+run_batch(Pipe *pipe, const EbPipeBatch *batch, Progress *progress)
 {
 	BatchResult result = {0};
 
@@ -678,8 +732,8 @@ run_step(Oid role, int64 pipe_id)
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch;
 	Pipe		pipe;
-	Batch	   *batches;
-	int			nbatches;
+	EbPipeTake *take;
+	EbPipeBatch batch;
 	Progress	progress = {0};
 	int64		nrecords = 0;
 	TimestampTz began = GetCurrentTimestamp();
@@ -693,24 +747,25 @@ run_step(Oid role, int64 pipe_id)
 	}
 	scratch = AllocSetContextCreate(context, "eventbridge batch of a pipe",
 									ALLOCSET_DEFAULT_SIZES);
-	batches = take_batches(&pipe, &nbatches);
-	for (int i = 0; i < nbatches; i++)
+	take = eb_pipe_take(pipe.pipe_id, pipe.from_queue);
+	for (;;)
 	{
 		bool		delivered;
 
 		CHECK_FOR_INTERRUPTS();
-		nrecords += batches[i].nrecords;
 		MemoryContextSwitchTo(scratch);
-		delivered = run_batch(&pipe, &batches[i], &progress);
+		if (!eb_pipe_next_batch(take, &batch))
+			break;
+		nrecords += batch.nrecords;
+		delivered = run_batch(&pipe, &batch, &progress);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(scratch);
 		if (!delivered)
 			return nrecords;
 		progress.moved = true;
-		progress.tick = batches[i].tick;
-		progress.number = batches[i].number;
-		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL &&
-			i + 1 < nbatches)
+		progress.tick = batch.tick;
+		progress.number = batch.number;
+		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL)
 		{
 			settle(&pipe, &progress);
 			memset(&progress, 0, sizeof(progress));
@@ -721,6 +776,7 @@ run_step(Oid role, int64 pipe_id)
 				return nrecords;
 		}
 	}
+	MemoryContextSwitchTo(context);
 	settle(&pipe, &progress);
 	return nrecords;
 }
