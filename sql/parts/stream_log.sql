@@ -29,10 +29,9 @@ CREATE TABLE stream_log_0 (
 	first_number bigint NOT NULL,
 	last_number bigint NOT NULL,
 	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false, toast_tuple_target = 8160);
+) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_0 IS
 'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-ALTER TABLE stream_log_0 ALTER COLUMN pack SET STORAGE EXTERNAL;
 CREATE INDEX stream_log_0_xid_idx ON stream_log_0 (xid);
 
 CREATE TABLE stream_log_1 (
@@ -42,10 +41,9 @@ CREATE TABLE stream_log_1 (
 	first_number bigint NOT NULL,
 	last_number bigint NOT NULL,
 	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false, toast_tuple_target = 8160);
+) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_1 IS
 'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-ALTER TABLE stream_log_1 ALTER COLUMN pack SET STORAGE EXTERNAL;
 CREATE INDEX stream_log_1_xid_idx ON stream_log_1 (xid);
 
 CREATE TABLE stream_log_2 (
@@ -55,11 +53,21 @@ CREATE TABLE stream_log_2 (
 	first_number bigint NOT NULL,
 	last_number bigint NOT NULL,
 	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false, toast_tuple_target = 8160);
+) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE stream_log_2 IS
 'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-ALTER TABLE stream_log_2 ALTER COLUMN pack SET STORAGE EXTERNAL;
 CREATE INDEX stream_log_2_xid_idx ON stream_log_2 (xid);
+
+/* A pack fills a page, so it is not compressed, nor put elsewhere if it fits. */
+ALTER TABLE stream_log_0 ALTER COLUMN pack SET STORAGE EXTERNAL;
+ALTER TABLE stream_log_1 ALTER COLUMN pack SET STORAGE EXTERNAL;
+ALTER TABLE stream_log_2 ALTER COLUMN pack SET STORAGE EXTERNAL;
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('ALTER TABLE @extschema@.stream_log_%s SET (toast_tuple_target = %s)', i, current_setting('block_size')::integer - 32);
+	END LOOP;
+END $$;
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
@@ -180,6 +188,12 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
 			MESSAGE = format('Table already has an enabled stream: TableName: %s', eventbridge._table_name(p_relation)),
 			DETAIL = 'AWS error code: ValidationException.', HINT = 'Disable it first: a stream''s view type cannot be changed.';
+	END IF;
+	IF EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.relation <> p_relation
+			AND s.relation IN (SELECT relid FROM pg_partition_ancestors(p_relation) UNION ALL SELECT relid FROM pg_partition_tree(p_relation))) THEN
+		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+			MESSAGE = format('a partition of table "%s", or what it is a partition of, has a stream', eventbridge._table_name(p_relation)),
+			DETAIL = 'A partitioned table''s stream has the changes of its partitions.';
 	END IF;
 	/*
 	 * Triggers fire in the order of their names. This one comes before any that

@@ -60,7 +60,7 @@ PG_FUNCTION_INFO_V1(eb_unpack_records);
 #define PACK_VERSION	1
 
 /* A pack up to this size lies in a page, with its row; see toast_tuple_target. */
-#define PACK_SIZE		8000
+#define PACK_SIZE		Min(8000, BLCKSZ - 192)
 
 /* So many tables have open packs at most. */
 #define MAX_PACKS		16

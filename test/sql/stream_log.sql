@@ -18,8 +18,8 @@ CREATE TABLE stream_log_bare (a int);
 SELECT enable_stream('stream_log_bare');
 SELECT enable_stream('stream_log_t', 'ALL');
 SELECT enable_stream('stream_log_t', retention => '0');
-CREATE TEMP TABLE stream_log_temp (id int PRIMARY KEY);
-SELECT enable_stream('stream_log_temp');
+CREATE VIEW stream_log_view AS SELECT 1 AS id;
+SELECT enable_stream('stream_log_view');
 SELECT disable_stream('stream_log_t');
 SELECT * FROM get_records('stream_log_t');
 SELECT latest_sequence_number('arn:aws:dynamodb:us-east-1:000000000000:table/public.stream_log_t/stream/x');
@@ -130,6 +130,7 @@ INSERT INTO stream_log_p VALUES (1, 'a');
 INSERT INTO stream_log_p_b VALUES (2, 'b');
 UPDATE stream_log_p SET region = 'b' WHERE id = 1;
 SELECT pg_temp.show(record) FROM get_records('stream_log_p');
+SELECT enable_stream('stream_log_p_b');
 -- a trigger by hand writes into no stream but that of its own table
 CREATE TABLE stream_log_o (id int PRIMARY KEY);
 CREATE TRIGGER t AFTER INSERT ON stream_log_o FOR EACH ROW EXECUTE FUNCTION stream('log=on');
@@ -166,6 +167,7 @@ SELECT plain_record('{}');
 -- what a dropped table leaves behind is in nobody's way
 DROP TABLE stream_log_p;
 SELECT count(*) FROM streams WHERE stream_arn LIKE '%stream_log_p%';
+DROP VIEW stream_log_view;
 DROP TABLE stream_log_t, stream_log_bare, stream_log_c, stream_log_o;
 CREATE TABLE stream_log_t (id int PRIMARY KEY);
 SELECT enable_stream('stream_log_t') IS NOT NULL;
