@@ -5,7 +5,8 @@
 -- filter that wants all, an enrichment in SQL that changes nothing, a queue.
 -- PgQ: its trigger jsontriga, and a consumer in SQL that takes batch after
 -- batch and inserts each batch with one statement, through the same function,
--- into a table like that of a queue, with its keys. Three rounds after one to
+-- into a table like that of a queue, with its keys; once as PgQ has the rows,
+-- once as records of the same shape as the pipe's. Three rounds after one to
 -- warm up; medians of the time to capture, to consume, and of both. The queue
 -- of PgQ is ticked by hand when the rows are in; without PgQ its part is left
 -- out. Needs a superuser.
@@ -46,7 +47,7 @@ BEGIN
 	COMMIT;
 END $$;
 
-CREATE PROCEDURE eb_bench.consume() LANGUAGE plpgsql AS $$
+CREATE PROCEDURE eb_bench.consume(same_shape boolean) LANGUAGE plpgsql AS $$
 DECLARE
 	batch bigint;
 BEGIN
@@ -56,10 +57,21 @@ BEGIN
 	LOOP
 		batch := pgq.next_batch('bench', 'bench');
 		EXIT WHEN batch IS NULL;
-		INSERT INTO eb_bench.message (queue_id, body)
-		SELECT 1, r.value::text FROM jsonb_array_elements(public.eb_bench_same((
-			SELECT jsonb_agg(jsonb_build_object('eventName', e.ev_type, 'table', e.ev_extra1, 'NewImage', e.ev_data::jsonb) ORDER BY e.ev_id)
-			FROM pgq.get_batch_events(batch) AS e))) AS r;
+		IF same_shape THEN
+			INSERT INTO eb_bench.message (queue_id, body)
+			SELECT 1, r.value::text FROM jsonb_array_elements(public.eb_bench_same((
+				SELECT jsonb_agg(jsonb_build_object('eventID', md5(e.ev_id::text), 'eventName', 'INSERT', 'eventVersion', '1.1',
+					'eventSource', 'aws:dynamodb', 'awsRegion', 'us-east-1', 'eventSourceARN', 'arn:aws:dynamodb:us-east-1:000000000000:table/queued',
+					'dynamodb', jsonb_build_object('ApproximateCreationDateTime', extract(epoch FROM e.ev_time)::bigint,
+						'Keys', eventbridge.marshall(jsonb_build_object('id', e.row -> 'id')), 'NewImage', eventbridge.marshall(e.row),
+						'SequenceNumber', lpad(e.ev_id::text, 21, '0'), 'SizeBytes', length(e.ev_data), 'StreamViewType', 'NEW_IMAGE')) ORDER BY e.ev_id)
+				FROM (SELECT x.*, x.ev_data::jsonb AS row FROM pgq.get_batch_events(batch) AS x) AS e))) AS r;
+		ELSE
+			INSERT INTO eb_bench.message (queue_id, body)
+			SELECT 1, r.value::text FROM jsonb_array_elements(public.eb_bench_same((
+				SELECT jsonb_agg(jsonb_build_object('eventName', e.ev_type, 'table', e.ev_extra1, 'NewImage', e.ev_data::jsonb) ORDER BY e.ev_id)
+				FROM pgq.get_batch_events(batch) AS e))) AS r;
+		END IF;
 		PERFORM pgq.finish_batch(batch);
 		COMMIT;
 	END LOOP;
@@ -79,7 +91,7 @@ BEGIN
 	IF variant = 'pipe' THEN
 		CALL eventbridge.run_deliveries();
 	ELSE
-		CALL eb_bench.consume();
+		CALL eb_bench.consume(variant <> 'PgQ, rows');
 	END IF;
 	consumed := clock_timestamp();
 	INSERT INTO eb_bench.timing VALUES (variant, round, extract(epoch FROM captured - began), extract(epoch FROM consumed - captured));
@@ -95,7 +107,8 @@ BEGIN
 	FOR round IN 0 .. 3 LOOP
 		CALL eb_bench.measure('pipe', round);
 		IF current_setting('bench.pgq')::boolean THEN
-			CALL eb_bench.measure('PgQ', round);
+			CALL eb_bench.measure('PgQ, rows', round);
+			CALL eb_bench.measure('PgQ, records', round);
 		END IF;
 	END LOOP;
 END $$;
@@ -107,9 +120,9 @@ SELECT variant, round((percentile_cont(0.5) WITHIN GROUP (ORDER BY capture))::nu
 FROM eb_bench.timing WHERE round > 0 GROUP BY 1 ORDER BY 4 DESC;
 
 SELECT delete_pipe('bench'), delete_queue('bench') \g /dev/null
+DROP FUNCTION public.eb_bench_same(jsonb);
+DROP SCHEMA eb_bench CASCADE;
 \if :has_pgq
 	SELECT pgq.unregister_consumer('bench', 'bench'), pgq.drop_queue('bench') \g /dev/null
 	DROP EXTENSION pgq;
 \endif
-DROP FUNCTION public.eb_bench_same(jsonb);
-DROP SCHEMA eb_bench CASCADE;
