@@ -83,6 +83,7 @@ void
 eb_delivery_init(void)
 {
 	define_settings();
+	eb_target_init();
 	eb_log_init();
 	eb_launcher_init();
 }
