@@ -62,12 +62,14 @@ eb_internal_end(EbInternal *state)
 
 /*
  * Runs one statement of ours, whose plan is kept in *plan; the result is in
- * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
+ * SPI_tuptable.  SPI must be connected.  Returns the number of rows.  Leaves
+ * the memory context as it was, which SPI does not.
  */
 uint64
 eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 					const Oid *types, Datum *values, const char *nulls)
 {
+	MemoryContext oldcontext = CurrentMemoryContext;
 	EbInternal	state;
 	int			result;
 
@@ -87,6 +89,7 @@ eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 		elog(ERROR, "could not execute \"%s\": %s", sql,
 			 SPI_result_code_string(result));
 	eb_internal_end(&state);
+	MemoryContextSwitchTo(oldcontext);
 	return SPI_processed;
 }
 

@@ -411,13 +411,15 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
 	return *fault == NULL ? out.data : NULL;
 }
 
-/* The value at the input path; null where it leads to nothing. */
+/*
+ * The value at the input path; null where it leads to nothing.  The event is
+ * compact, and so is whatever is found in it.
+ */
 static char *
 value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 {
-	EbJson		event;
+	EbJson		event = {.text = row->event,.len = row->event_len};
 	EbJson		found;
-	StringInfoData out;
 
 	if (target->path == NULL)
 	{
@@ -425,12 +427,9 @@ value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 						  target->input_path);
 		return NULL;
 	}
-	eb_json_from_text(&event, row->event, row->event_len);
 	if (!eb_path_get(target->path, &event, &found))
 		return "null";
-	initStringInfo(&out);
-	eb_json_append(&out, &found);
-	return out.data;
+	return pnstrdup(found.text, found.len);
 }
 
 /* What the target receives of the event; NULL and *fault if nothing can be. */

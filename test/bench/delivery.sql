@@ -14,7 +14,6 @@
 -- and inserts a row.  Beside it: a loop that takes one row of the outbox with
 -- SKIP LOCKED, deletes it, calls the function and commits; one that takes 100 at
 -- a time; and PgQ with batches of 1000 events, the same function called for each.
--- batches of 1000 events with the same function called for each.
 --
 -- One client; each figure is events a second, the best of all rounds.  PgQ is
 -- left out where it is not installed (postgresql-15-pgq3 and the like).
