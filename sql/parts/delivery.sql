@@ -241,6 +241,26 @@ CREATE TABLE queue (
 COMMENT ON SEQUENCE queue_queue_id_seq IS 'Keys of queue.';
 COMMENT ON TABLE queue IS 'Queues, with SQS''s attributes in seconds.';
 
+/* Workers remember what targets lead to. */
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON queue
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON queue
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE queue ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE queue ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON topic
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON topic
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE topic ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE topic ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON log_group
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON log_group
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE log_group ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE log_group ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+
 /*
  * No foreign key to queue: it would cost every message more than storing it.
  * delete_queue and maintenance remove what has no queue.

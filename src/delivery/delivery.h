@@ -95,6 +95,7 @@ typedef struct EbTarget
 	char	   *obstacle;		/* or NULL */
 	char	   *input;			/* at most one of these three */
 	char	   *input_path;
+	struct EbPath *path;		/* the same; NULL if it is not valid */
 	struct EbTemplate *template;
 	bool		bad_template;
 	char	   *rule_name;
@@ -166,6 +167,7 @@ extern void eb_ledger_finish(const EbBatch *batch);
 extern void eb_ledger_release(const EbBatch *batch);
 
 /* target.c */
+extern void eb_target_init(void);
 extern Oid	eb_target_lane(int64 target_id);
 extern void eb_target_load(EbTarget *target);
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);

@@ -77,10 +77,12 @@ eb_internal_end(EbInternal *state)
 	SetUserIdAndSecContext(state->userid, state->sec_context);
 }
 
+/* Leaves the memory context as it was, which SPI does not. */
 static uint64
 execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext oldcontext = CurrentMemoryContext;
 	EbInternal	state;
 	int			result;
 
@@ -100,6 +102,7 @@ execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		elog(ERROR, "could not execute \"%s\": %s", sql,
 			 SPI_result_code_string(result));
 	eb_internal_end(&state);
+	MemoryContextSwitchTo(oldcontext);
 	return SPI_processed;
 }
 
