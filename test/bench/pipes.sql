@@ -92,7 +92,7 @@ END $$;
 SELECT set_config('bench.pgq', :'has_pgq', false) \g /dev/null
 DO $$
 BEGIN
-	FOR round IN 0 .. 1 LOOP
+	FOR round IN 0 .. 3 LOOP
 		CALL eb_bench.measure('pipe', round);
 		IF current_setting('bench.pgq')::boolean THEN
 			CALL eb_bench.measure('PgQ', round);

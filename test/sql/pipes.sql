@@ -260,6 +260,18 @@ SELECT disable_stream('pipes_appointments');
 SELECT current_state, state_reason FROM pipes;
 SELECT start_pipe('dry');
 SELECT delete_pipe('dry');
+-- what a pipe would do
+CREATE FUNCTION public.pipe_dry(jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_agg(e || '{"contact": "none"}') FROM jsonb_array_elements($1) AS e WHERE e ->> 'id' <> '3' $$;
+SELECT * FROM pipe_dry_run('{"Filters": [{"Pattern": "{\"eventName\": [\"INSERT\"]}"}]}',
+	'[{"eventName": "INSERT", "id": 1}, {"eventName": "REMOVE", "id": 2}, {"eventName": "INSERT", "id": 3}]',
+	'arn:aws:lambda:us-east-1:000000000000:function:pipe_dry', target_template => '{"who": <$.id>, "how": "<$.contact>", "by": "<aws.pipes.pipe-name>"}',
+	variables => '{"aws.pipes.pipe-name": "p"}');
+SELECT * FROM pipe_dry_run(NULL, '[{"a": 1}]');
+SELECT * FROM pipe_dry_run('{"Filters": [{"Pattern": "{\"a\": [1]}"}, {"Pattern": "{\"b\": [{\"exists\": true}]}"}]}', '[{"a": 2}]');
+SELECT pipe_dry_run(NULL, '{}');
+SELECT pipe_dry_run(NULL, '[{}]', 'arn:aws:lambda:us-east-1:000000000000:function:pipe_no_such');
+DROP FUNCTION public.pipe_dry(jsonb);
 DROP TABLE pipes_appointments, pipes_contacts, pipes_calls;
 DROP FUNCTION pipes_add_contact, pipes_enrich, pipes_fail, pipes_partly;
 DROP PROCEDURE pipes_flow;
