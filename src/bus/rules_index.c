@@ -60,6 +60,25 @@ copy_name(int row, int column)
 	return memcpy(SPI_palloc(size), value, size);
 }
 
+/* The event as a value for the query; an envelope's pairs come in any order. */
+static Jsonb *
+copy_event(const JsonbValue *event)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *sorted;
+
+	if (event->type != jbvObject)
+		return JsonbValueToJsonb((JsonbValue *) event);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < event->val.object.nPairs; i++)
+	{
+		(void) pushJsonbValue(&state, WJB_KEY, &event->val.object.pairs[i].key);
+		(void) pushJsonbValue(&state, WJB_VALUE, &event->val.object.pairs[i].value);
+	}
+	sorted = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(sorted);
+}
+
 /*
  * The rules of the bus that want the event, as the snapshot sees them, in
  * ascending order of their ids and in the current memory context; returns
@@ -80,7 +99,7 @@ eb_bus_rules_by_index(Relation rule, Snapshot snapshot, int64 bus_id,
 	SetUserIdAndSecContext(rule->rd_rel->relowner,
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	values[0] = JsonbPGetDatum(JsonbValueToJsonb((JsonbValue *) event));
+	values[0] = JsonbPGetDatum(copy_event(event));
 	values[1] = Int64GetDatum(bus_id);
 	result = SPI_execute_snapshot(get_plan(), values, NULL, snapshot, InvalidSnapshot,
 								  true, false, 0);
