@@ -34,9 +34,9 @@
  * present one's.  A table's page is filled from its end, so that row lies
  * right before this one, and an event of the same table is likely of much the
  * same size.  Where the guess is wrong (an updated table) some memory is read
- * for nothing.  Rows that an index gives lie far from one another; asking for
- * their neighbours would cost a third of the scan, so it is done only if the
- * event before this one lay as close behind it as in one page.
+ * for nothing.  Rows that an index gives lie far from one another, and there
+ * memory is the bottleneck; so nothing is asked for unless the event before
+ * this one lay as close behind it as in one page.
  */
 static inline void
 eb_prefetch_next_row(const Jsonb *event)
