@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -90,6 +91,14 @@ eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 	return SPI_processed;
 }
 
+/* A text argument; *null is set as SPI wants it. */
+Datum
+eb_text_or_null(const char *s, char *null)
+{
+	*null = (s == NULL) ? 'n' : ' ';
+	return s == NULL ? (Datum) 0 : CStringGetTextDatum(s);
+}
+
 /*
  * The locks of this room look like locks on objects, with a class where those
  * have a column.  They are not advisory locks: user code that calls
@@ -102,7 +111,10 @@ set_lock_tag(LOCKTAG *tag, EbLockClass class, uint32 key1, uint32 key2)
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, key1, key2, class);
 }
 
-/* False if it was not to wait and somebody else holds it. */
+/*
+ * False if it was not to wait and somebody else holds it, or if the session
+ * is to take what it has already.
+ */
 bool
 eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 		bool session, bool wait)
@@ -110,7 +122,19 @@ eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 	LOCKTAG		tag;
 
 	set_lock_tag(&tag, class, key1, key2);
-	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	switch (LockAcquire(&tag, mode, session, !wait))
+	{
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			if (!session)
+				return true;
+			LockRelease(&tag, mode, session);
+			return false;
+		default:
+			return true;
+	}
 }
 
 void

@@ -154,8 +154,8 @@ column_value(int column, Datum null)
  * Reads a target into the current context.  exists is false if it has been
  * removed.
  */
-void
-eb_target_load(EbTarget *target)
+static void
+load_target(EbTarget *target)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
@@ -207,6 +207,39 @@ eb_target_load(EbTarget *target)
 			target->template = NULL;
 		target->bad_template = (faults != NIL);
 	}
+}
+
+/*
+ * The targets that a transaction meets, each read once, with their counters;
+ * in the current context.
+ */
+HTAB *
+eb_targets_create(void)
+{
+	HASHCTL		ctl = {
+		.keysize = sizeof(int64),
+		.entrysize = sizeof(EbTarget),
+		.hcxt = CurrentMemoryContext
+	};
+
+	return hash_create("eventbridge targets", 16, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+EbTarget *
+eb_targets_get(HTAB *targets, int64 target_id)
+{
+	bool		found;
+	EbTarget   *target = hash_search(targets, &target_id, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(target, 0, sizeof(EbTarget));
+		target->target_id = target_id;
+		target->context = CurrentMemoryContext;
+		load_target(target);
+	}
+	return target;
 }
 
 /* ---- what it receives ---- */
