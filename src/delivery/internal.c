@@ -13,7 +13,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -103,8 +106,27 @@ eb_text_or_null(const char *s, char *null)
  * The locks of this room look like locks on objects, with a class where those
  * have a column.  They are not advisory locks: user code that calls
  * pg_advisory_unlock_all() must not give a claim away.  The server releases
- * such locks when a transaction aborts, also those of the session.
+ * such locks when a transaction aborts, also those of the session.  Not when
+ * a session ends between transactions, though: that is for us to do.
  */
+static void
+release_at_exit(int code, Datum arg)
+{
+	/* If there is a transaction, it will be aborted. */
+	if (!IsTransactionOrTransactionBlock())
+		LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
+static void
+register_release_at_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(release_at_exit, (Datum) 0);
+	registered = true;
+}
+
 static void
 set_lock_tag(LOCKTAG *tag, EbLockClass class, uint32 key1, uint32 key2)
 {
@@ -121,6 +143,8 @@ eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 {
 	LOCKTAG		tag;
 
+	if (session)
+		register_release_at_exit();
 	set_lock_tag(&tag, class, key1, key2);
 	switch (LockAcquire(&tag, mode, session, !wait))
 	{
