@@ -343,7 +343,8 @@ settle(int64 retry_id, int attempt, const ReportOutcome *how,
 	EbInvocation invocation = {0};
 	HTAB	   *targets;
 
-	if (!eb_retry_read(retry_id, &retry) || retry.attempts != attempt)
+	if (attempt < 1 || !eb_retry_read(EB_LANE_CLIENT, retry_id, &retry) ||
+		retry.attempts != attempt)
 		return false;
 	if (how->postponed)
 	{

@@ -226,7 +226,7 @@ extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
 extern int	eb_retry_claim(Oid lane, int limit, EbRetry *retries);
 extern bool eb_retry_lock(int64 retry_id);
 extern void eb_retry_unlock(int64 retry_id);
-extern bool eb_retry_read(int64 retry_id, EbRetry *retry);
+extern bool eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry);
 extern void eb_retry_delete(const EbRetry *retry);
 extern void eb_retry_update(const EbRetry *retry, Oid lane, int attempts,
 							int64 delay, const EbOutcome *outcome);

@@ -183,20 +183,20 @@ eb_retry_claim(Oid lane, int limit, EbRetry *retries)
 
 /*
  * Reads the row, for a change of it, into the current context.  False if
- * there is none, or somebody else changes it.
+ * the lane has none, or somebody else changes it.
  */
 bool
-eb_retry_read(int64 retry_id, EbRetry *retry)
+eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(retry_id)};
+	static const Oid types[] = {OIDOID, INT8OID};
+	Datum		values[2] = {ObjectIdGetDatum(lane), Int64GetDatum(retry_id)};
 
 	if (eb_internal_execute(&plan,
 							"SELECT " RETRY_COLUMNS
 							" FROM eventbridge.delivery_retry"
-							" WHERE retry_id = $1 FOR UPDATE SKIP LOCKED",
-							1, types, values, NULL) == 0)
+							" WHERE lane = $1 AND retry_id = $2 FOR UPDATE SKIP LOCKED",
+							2, types, values, NULL) == 0)
 		return false;
 	read_retry(retry, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 	return true;
