@@ -396,7 +396,19 @@ $seen{ $_->{headers}{'webhook-id'} }++ foreach $receiver->requests;
 is(scalar(keys %seen), 300, 'two workers: none twice');
 $receiver->stop;
 
-# ---- what is wrong with the database ----
+# ---- what is wrong with the options, and with the database ----
+
+foreach my $case (
+	[ '--allow-command=job', qr/invalid value "job" for option --allow-command\n.*must be NAME=COMMAND/s ],
+	[ '--allow-secret=SECRET', qr/for option --allow-secret: it must be env:NAME or file:NAME/ ],
+	[ '--allow-secret=env:NO_SUCH_THING', qr/for option --allow-secret: the environment variable is not set/ ],
+	[ '--allow-secret=file:/x@', qr/for option --allow-secret: there is no host after the @/ ],
+	[ '--max-deliveries=0', qr/invalid value "0" for option --max-deliveries/ ])
+{
+	$worker = EventbridgeTest::Worker->start_command('run', $node, $case->[0]);
+	is($worker->finish, 1, "$case->[0]: exit status");
+	like($worker->log, $case->[1], "$case->[0]: message");
+}
 
 $node->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
 $worker = EventbridgeTest::Worker->start_command('run', $node, '-U', 'nobody');
