@@ -1262,12 +1262,7 @@ BEGIN
 	END IF;
 
 	/* What nothing serves yet is never accepted and silently idle. */
-	IF place.kind IN ('api_destination', 'task') THEN
-		PERFORM eventbridge._raise('UnsupportedOperationException',
-			format('%s targets are not supported yet',
-				CASE place.kind WHEN 'task' THEN 'task' ELSE 'API destination' END),
-			'To post events, or to give them to a command, put them in a topic and run eventbridge-worker listen.');
-	ELSIF (target ->> 'Ordered')::boolean THEN
+	IF (target ->> 'Ordered')::boolean THEN
 		PERFORM eventbridge._raise('UnsupportedOperationException', 'ordered targets are not supported yet');
 	END IF;
 

@@ -315,8 +315,8 @@ read_target(EbTarget *target)
  * Gives a target as it is now, for this transaction.  exists is false if it
  * has been removed.
  */
-void
-eb_target_load(EbTarget *target)
+static void
+load_target(EbTarget *target)
 {
 	TargetCache *cache = get_target_cache();
 	MemoryContext context = target->context;
@@ -337,6 +337,39 @@ eb_target_load(EbTarget *target)
 	}
 	*target = *cached;
 	target->context = context;
+}
+
+/*
+ * The targets that a transaction meets, each read once, with their counters;
+ * in the current context.
+ */
+HTAB *
+eb_targets_create(void)
+{
+	HASHCTL		ctl = {
+		.keysize = sizeof(int64),
+		.entrysize = sizeof(EbTarget),
+		.hcxt = CurrentMemoryContext
+	};
+
+	return hash_create("eventbridge targets", 16, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+EbTarget *
+eb_targets_get(HTAB *targets, int64 target_id)
+{
+	bool		found;
+	EbTarget   *target = hash_search(targets, &target_id, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(target, 0, sizeof(EbTarget));
+		target->target_id = target_id;
+		target->context = CurrentMemoryContext;
+		load_target(target);
+	}
+	return target;
 }
 
 /* ---- what it receives ---- */
