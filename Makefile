@@ -71,6 +71,7 @@ ifeq ($(WITH_WORKER),yes)
 $(WORKER): $(WORKER_OBJS)
 	$(CC) $(CFLAGS) $(WORKER_OBJS) $(LDFLAGS) $(LDFLAGS_EX) \
 		-L$(pkglibdir) -L$(libdir) -lpgfeutils -lpgcommon -lpgport $(libpq) \
+		$(filter -lssl -lcrypto,$(LIBS)) \
 		$(shell pkg-config --libs $(WORKER_NEEDS)) -lm -o $@
 $(WORKER_OBJS): $(wildcard src/worker/*.h) $(BUILT_FOR)
 $(WORKER_OBJS): override CPPFLAGS += -I$(includedir) $(shell pkg-config --cflags $(WORKER_NEEDS))

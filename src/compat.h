@@ -45,15 +45,21 @@
 #include "mb/pg_wchar.h"
 
 static inline JsonLexContext *
-eb_make_json_lex_context(char *text, int len)
+eb_make_json_lex_context_for(char *text, int len, bool need_escapes)
 {
 #if PG_VERSION_NUM >= 170000
 	return makeJsonLexContextCstringLen(NULL, text, len,
-										GetDatabaseEncoding(), true);
+										GetDatabaseEncoding(), need_escapes);
 #else
 	return makeJsonLexContextCstringLen(text, len,
-										GetDatabaseEncoding(), true);
+										GetDatabaseEncoding(), need_escapes);
 #endif
+}
+
+static inline JsonLexContext *
+eb_make_json_lex_context(char *text, int len)
+{
+	return eb_make_json_lex_context_for(text, len, true);
 }
 
 /* 16: membership may come without the right to SET ROLE. */

@@ -241,6 +241,26 @@ CREATE TABLE queue (
 COMMENT ON SEQUENCE queue_queue_id_seq IS 'Keys of queue.';
 COMMENT ON TABLE queue IS 'Queues, with SQS''s attributes in seconds.';
 
+/* Workers remember what targets lead to. */
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON queue
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON queue
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE queue ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE queue ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON topic
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON topic
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE topic ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE topic ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON log_group
+	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
+CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON log_group
+	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
+ALTER TABLE log_group ENABLE ALWAYS TRIGGER cache_invalidate;
+ALTER TABLE log_group ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+
 /*
  * No foreign key to queue: it would cost every message more than storing it.
  * delete_queue and maintenance remove what has no queue.
@@ -481,6 +501,23 @@ CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_run_deliveries' LANGUAGE C;
 COMMENT ON PROCEDURE run_deliveries(integer) IS
 'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. Cannot run inside a transaction block.';
+
+/* --------------------------- client program -------------------------- */
+
+CREATE FUNCTION worker_claim(max_deliveries integer DEFAULT 100)
+RETURNS TABLE (delivery_id bigint, attempt integer, event_id uuid, target_id bigint, target_arn text, input text,
+			   kind text, resource text, invocation_endpoint text, http_method text,
+			   invocation_rate_limit_per_second integer, header_parameters jsonb, signing_secret text,
+			   http_parameters jsonb)
+AS 'MODULE_PATHNAME', 'eb_worker_claim' LANGUAGE C STRICT;
+COMMENT ON FUNCTION worker_claim(integer) IS
+'For workers: takes about max_deliveries deliveries to API destinations and tasks that are due, and gives what it takes to make them. They are the session''s until worker_report, or until it ends; a transaction that is rolled back gives up all that the session has. Needs READ COMMITTED, and cannot run inside a subtransaction.';
+
+CREATE FUNCTION worker_report(delivery_id bigint, attempt integer, outcome text, error_code text DEFAULT NULL,
+							  error_message text DEFAULT NULL, retry_after_ms bigint DEFAULT NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'eb_worker_report' LANGUAGE C;
+COMMENT ON FUNCTION worker_report(bigint, integer, text, text, text, bigint) IS
+'For workers: how an attempt went that worker_claim gave: DELIVERED; FAILED, to be tried again, not within retry_after_ms; REFUSED, for good; POSTPONED, not attempted, to be given out again after retry_after_ms. Returns the milliseconds until the delivery is tried again, 0 if it is not, and null if somebody else has taken it meanwhile: then the report does not count.';
 
 /* ---------------------------- maintenance ---------------------------- */
 
@@ -988,7 +1025,7 @@ COMMENT ON VIEW delivery_state IS
 
 CREATE VIEW delivery_status WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		coalesce(l.waiting, 0) AS waiting, coalesce(l.in_flight, 0) AS in_flight,
+		coalesce(l.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
 		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
 		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
 	FROM eventbridge.target AS t
@@ -997,7 +1034,9 @@ CREATE VIEW delivery_status WITH (security_barrier) AS
 		LEFT JOIN (SELECT s.target_id, count(*) FILTER (WHERE s.status = 'WAITING') AS waiting,
 				count(*) FILTER (WHERE s.status = 'IN_FLIGHT') AS in_flight, min(s.ingestion_time) AS oldest
 			FROM eventbridge.delivery_state AS s WHERE s.status <> 'DELIVERED' GROUP BY 1) AS l USING (target_id)
-		LEFT JOIN (SELECT x.target_id, count(*) AS retrying, min(x.ingestion_time) AS oldest
+		LEFT JOIN (SELECT x.target_id, count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NULL) AS in_flight,
+				count(*) FILTER (WHERE x.attempts = 0 OR x.error_code IS NOT NULL) AS retrying,
+				min(x.ingestion_time) AS oldest
 			FROM eventbridge.delivery_retry AS x GROUP BY 1) AS y USING (target_id)
 		LEFT JOIN (SELECT (m.dead_letter ->> 'target_id')::bigint AS target_id, count(*) AS dead
 			FROM eventbridge.queue_message AS m WHERE m.dead_letter IS NOT NULL GROUP BY 1) AS q USING (target_id)
@@ -1021,7 +1060,8 @@ COMMENT ON VIEW dead_letters IS
 
 CREATE VIEW delivery_trace WITH (security_barrier) AS
 	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		CASE WHEN y.retry_id IS NOT NULL THEN CASE WHEN y.attempts = 0 THEN 'WAITING' ELSE 'RETRYING' END
+		CASE WHEN y.retry_id IS NOT NULL THEN
+				CASE WHEN y.attempts = 0 THEN 'WAITING' WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
 			ELSE coalesce(o.status, s.status) END AS status,
 		coalesce(y.attempts, o.attempts, CASE s.status WHEN 'DELIVERED' THEN 1 ELSE 0 END) AS attempts,
 		coalesce(y.error_code, o.error_code) AS error_code,
@@ -1062,5 +1102,7 @@ REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),
 	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
+	worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
+	worker_sleep(oid), worker_may_rest(text), worker_wake(oid),
 	create_queue(text, jsonb), delete_queue(text)
 	FROM PUBLIC;

@@ -10,6 +10,8 @@
 
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/uuid.h"
 
 #include "bus/publish.h"
@@ -21,6 +23,14 @@ typedef struct EbMatchingRule
 	char	   *owner;
 } EbMatchingRule;
 
+/* The same by its id; what rules_index.c finds. */
+typedef struct EbIndexedRule
+{
+	int64		rule_id;
+	char	   *name;
+	char	   *owner;
+} EbIndexedRule;
+
 /* rules_cache.c */
 extern void eb_bus_init(void);
 extern int	eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
@@ -29,6 +39,10 @@ extern int	eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,
 								  EbMatchingRule **matching);
 extern bool eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner);
 extern const char *eb_bus_name_of_arn(const char *name_or_arn);
+
+/* rules_index.c */
+extern int	eb_bus_rules_by_index(Relation rule, Snapshot snapshot, int64 bus_id,
+								  const JsonbValue *event, EbIndexedRule **found);
 
 /* envelope.c */
 extern void eb_envelope_new_id(pg_uuid_t *id);

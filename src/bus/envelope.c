@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "bus/bus.h"
@@ -38,6 +39,48 @@
 #define MAX_NUMBER_LEN		1000
 #define MAX_EXPONENT		10000
 
+/* Random bytes are got in such portions; asking costs more than they do. */
+#define RANDOM_POOL_LEN		512
+
+/* What may come next in a JSON text. */
+typedef enum JsonWant
+{
+	WANT_VALUE,
+	WANT_FIRST_VALUE,			/* of an array, or its end */
+	WANT_FIRST_KEY,				/* of an object, or its end */
+	WANT_KEY,
+	WANT_COLON,
+	WANT_NEXT,					/* a comma, or the end of what we are in */
+	WANT_END					/* of the text */
+} JsonWant;
+
+typedef struct JsonGrammar
+{
+	JsonWant	want;
+	int			nesting;
+	bool		in_object[MAX_NESTING];
+} JsonGrammar;
+
+/* Fills in random bytes that nobody has seen. */
+static void
+take_random(unsigned char *into, int len)
+{
+	static unsigned char pool[RANDOM_POOL_LEN];
+	static int	left = 0;
+
+	if (left < len)
+	{
+		left = 0;
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(pool);
+	}
+	left -= len;
+	memcpy(into, pool + left, len);
+}
+
 /* A new id, unlike any other. */
 void
 eb_envelope_new_id(pg_uuid_t *id)
@@ -46,10 +89,7 @@ eb_envelope_new_id(pg_uuid_t *id)
 	uint64		milliseconds;
 	uint32		fraction;
 
-	if (!pg_strong_random(id->data + 8, UUID_LEN - 8))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	take_random(id->data + 8, UUID_LEN - 8);
 	clock_gettime(CLOCK_REALTIME, &now);
 	milliseconds = (uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	fraction = (uint32) (((uint64) (now.tv_nsec % 1000000) << 12) / 1000000);
@@ -77,9 +117,23 @@ eb_envelope_format_id(const pg_uuid_t *id, char *buf)
 	*buf = '\0';
 }
 
+/* Writes a number in so many digits, and a character after it. */
+static char *
+write_digits(char *to, int number, int ndigits, char after)
+{
+	for (int i = ndigits - 1; i >= 0; i--)
+	{
+		to[i] = '0' + number % 10;
+		number /= 10;
+	}
+	to[ndigits] = after;
+	return to + ndigits + 1;
+}
+
 /*
  * Writes a time as AWS does, in whole seconds and UTC; EB_TIME_LEN bytes are
- * enough.  The caller has refused infinite times.
+ * enough.  The caller has refused infinite times, and years before 0 and after
+ * 9999.
  */
 void
 eb_envelope_format_time(TimestampTz time, char *buf)
@@ -91,9 +145,13 @@ eb_envelope_format_time(TimestampTz time, char *buf)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
-	snprintf(buf, EB_TIME_LEN, "%04d-%02d-%02dT%02d:%02d:%02dZ",
-			 tm.tm_year, tm.tm_mon, tm.tm_mday,
-			 tm.tm_hour, tm.tm_min, tm.tm_sec);
+	buf = write_digits(buf, tm.tm_year, 4, '-');
+	buf = write_digits(buf, tm.tm_mon, 2, '-');
+	buf = write_digits(buf, tm.tm_mday, 2, 'T');
+	buf = write_digits(buf, tm.tm_hour, 2, ':');
+	buf = write_digits(buf, tm.tm_min, 2, ':');
+	buf = write_digits(buf, tm.tm_sec, 2, 'Z');
+	*buf = '\0';
 }
 
 /* Appends the event's text. */
@@ -148,6 +206,22 @@ parse_jsonb(const char *text)
 											  CStringGetDatum(text)));
 }
 
+/* An empty array, made once. */
+static Jsonb *
+no_resources(void)
+{
+	static Jsonb *empty = NULL;
+
+	if (empty == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(TopMemoryContext);
+
+		empty = parse_jsonb("[]");
+		MemoryContextSwitchTo(oldcontext);
+	}
+	return empty;
+}
+
 /* The event for the matcher, in the current memory context. */
 JsonbValue *
 eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
@@ -177,7 +251,8 @@ eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
 	set_string(&pairs[5].value, time_text);
 	set_string(&pairs[6].value, eb_guc_region);
 	set_binary(&pairs[7].value,
-			   parse_jsonb(event->resources ? event->resources : "[]"));
+			   event->resources ? parse_jsonb(event->resources) :
+			   no_resources());
 	set_binary(&pairs[8].value,
 			   event->detail_jsonb ? event->detail_jsonb :
 			   parse_jsonb(pnstrdup(event->detail, event->detail_len)));
@@ -207,6 +282,78 @@ number_fits(const char *number, int len)
 	return true;
 }
 
+/* Where a value has ended: what may come next. */
+static bool
+value_ended(JsonGrammar *grammar)
+{
+	grammar->want = grammar->nesting == 0 ? WANT_END : WANT_NEXT;
+	return true;
+}
+
+/* Are we in an object (or array), at a place where it may end? */
+static bool
+may_close(const JsonGrammar *grammar, bool object)
+{
+	if (grammar->want == WANT_NEXT)
+		return grammar->in_object[grammar->nesting - 1] == object;
+	return grammar->want == (object ? WANT_FIRST_KEY : WANT_FIRST_VALUE);
+}
+
+/*
+ * Takes the next token; false if it may not stand here, or nests too deeply.
+ * No recursion, so no depth of nesting costs any stack.
+ */
+static bool
+take_token(JsonGrammar *grammar, JsonTokenType token)
+{
+	bool		value_wanted = (grammar->want == WANT_VALUE ||
+								grammar->want == WANT_FIRST_VALUE);
+	bool		object = (token == JSON_TOKEN_OBJECT_START ||
+						  token == JSON_TOKEN_OBJECT_END);
+
+	switch (token)
+	{
+		case JSON_TOKEN_OBJECT_START:
+		case JSON_TOKEN_ARRAY_START:
+			if (!value_wanted || grammar->nesting == MAX_NESTING)
+				return false;
+			grammar->in_object[grammar->nesting++] = object;
+			grammar->want = object ? WANT_FIRST_KEY : WANT_FIRST_VALUE;
+			return true;
+		case JSON_TOKEN_OBJECT_END:
+		case JSON_TOKEN_ARRAY_END:
+			if (!may_close(grammar, object))
+				return false;
+			grammar->nesting--;
+			return value_ended(grammar);
+		case JSON_TOKEN_COLON:
+			if (grammar->want != WANT_COLON)
+				return false;
+			grammar->want = WANT_VALUE;
+			return true;
+		case JSON_TOKEN_COMMA:
+			if (grammar->want != WANT_NEXT)
+				return false;
+			grammar->want = grammar->in_object[grammar->nesting - 1] ?
+				WANT_KEY : WANT_VALUE;
+			return true;
+		case JSON_TOKEN_STRING:
+			if (grammar->want == WANT_FIRST_KEY || grammar->want == WANT_KEY)
+			{
+				grammar->want = WANT_COLON;
+				return true;
+			}
+			return value_wanted && value_ended(grammar);
+		case JSON_TOKEN_NUMBER:
+		case JSON_TOKEN_TRUE:
+		case JSON_TOKEN_FALSE:
+		case JSON_TOKEN_NULL:
+			return value_wanted && value_ended(grammar);
+		default:
+			return false;
+	}
+}
+
 /*
  * Appends a JSON object without the white space between its tokens.  Returns
  * false, and leaves in out what it may, for anything else than an object that
@@ -217,13 +364,16 @@ number_fits(const char *number, int len)
 bool
 eb_envelope_compact(const char *json, int len, StringInfo out)
 {
-	JsonLexContext *lex = eb_make_json_lex_context(unconstify(char *, json),
-												   len);
-	int			start = out->len;
-	int			nesting = 0;
+	/* Only escapes can be wrong in a string; to resolve them takes time. */
+	JsonLexContext *lex =
+		eb_make_json_lex_context_for(unconstify(char *, json), len,
+									 memchr(json, '\\', len) != NULL);
+	JsonGrammar grammar;
 
-	/* Without grammar first, so that the parser's recursion is bounded. */
-	for (;;)
+	enlargeStringInfo(out, len);
+	grammar.want = WANT_VALUE;
+	grammar.nesting = 0;
+	for (bool first = true;; first = false)
 	{
 		JsonTokenType token;
 
@@ -232,28 +382,16 @@ eb_envelope_compact(const char *json, int len, StringInfo out)
 			return false;
 		token = lex->token_type;
 		if (token == JSON_TOKEN_END)
-			break;
-		if (out->len == start && token != JSON_TOKEN_OBJECT_START)
+			return grammar.want == WANT_END;
+		if (first && token != JSON_TOKEN_OBJECT_START)
 			return false;
-		if (token == JSON_TOKEN_OBJECT_START || token == JSON_TOKEN_ARRAY_START)
-		{
-			if (++nesting > MAX_NESTING)
-				return false;
-		}
-		else if (token == JSON_TOKEN_OBJECT_END || token == JSON_TOKEN_ARRAY_END)
-			nesting--;
-		else if (token == JSON_TOKEN_NUMBER &&
-				 !number_fits(lex->token_start,
-							  lex->token_terminator - lex->token_start))
+		if (!take_token(&grammar, token))
+			return false;
+		if (token == JSON_TOKEN_NUMBER &&
+			!number_fits(lex->token_start,
+						 lex->token_terminator - lex->token_start))
 			return false;
 		appendBinaryStringInfo(out, lex->token_start,
 							   lex->token_terminator - lex->token_start);
 	}
-
-	/*
-	 * Taking the white space out has joined nothing that was apart, unless
-	 * the grammar is broken: so the grammar is checked on what was given.
-	 */
-	lex = eb_make_json_lex_context(unconstify(char *, json), len);
-	return pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
 }

@@ -12,6 +12,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
+#include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
 #include "utils/uuid.h"
@@ -74,7 +75,7 @@ typedef enum EbTargetKind
 	EB_TARGET_CHANNEL,
 	EB_TARGET_BUS,
 	EB_TARGET_LOG_GROUP,
-	EB_TARGET_CLIENT			/* webhook or command */
+	EB_TARGET_CLIENT			/* webhook or command: see client.c */
 } EbTargetKind;
 
 /* A target as it stands when it is invoked, and what this batch did to it. */
@@ -95,6 +96,7 @@ typedef struct EbTarget
 	char	   *obstacle;		/* or NULL */
 	char	   *input;			/* at most one of these three */
 	char	   *input_path;
+	struct EbPath *path;		/* the same; NULL if it is not valid */
 	struct EbTemplate *template;
 	bool		bad_template;
 	char	   *rule_name;
@@ -136,6 +138,18 @@ typedef struct EbInvocation
 	EbOutcome	outcome;
 } EbInvocation;
 
+/* Retries that are claimed together. */
+#define EB_RETRIES_AT_ONCE	10
+
+/* A delivery that has a row of its own in delivery_retry. */
+typedef struct EbRetry
+{
+	int64		retry_id;
+	int64		target_id;
+	int			attempts;		/* with the one to come */
+	EbLogRow	row;
+} EbRetry;
+
 /* settings, in init.c */
 typedef enum EbBell
 {
@@ -166,13 +180,41 @@ extern void eb_ledger_finish(const EbBatch *batch);
 extern void eb_ledger_release(const EbBatch *batch);
 
 /* target.c */
+extern void eb_target_init(void);
 extern Oid	eb_target_lane(int64 target_id);
-extern void eb_target_load(EbTarget *target);
+extern HTAB *eb_targets_create(void);
+extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
 extern void eb_target_deliver(EbInvocation *invocation);
 
 /* invoke.c */
 extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
+
+/* retry.c */
+extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
+							 int attempts, int64 delay, const char *code,
+							 const char *message);
+extern int	eb_retry_claim(Oid lane, int limit, EbRetry *retries);
+extern bool eb_retry_lock(int64 retry_id);
+extern void eb_retry_unlock(int64 retry_id);
+extern bool eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry);
+extern void eb_retry_delete(const EbRetry *retry);
+extern void eb_retry_update(const EbRetry *retry, Oid lane, int attempts,
+							int64 delay, const EbOutcome *outcome);
+extern void eb_retry_note_success(const EbRetry *retry);
+
+/* settle.c */
+extern int64 eb_backoff(int attempts);
+extern void eb_settle_first(const EbBatch *batch,
+							const EbInvocation *invocation,
+							TimestampTz started);
+extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
+							 const EbInvocation *invocation,
+							 TimestampTz started, int64 not_before);
+extern void eb_metrics_write(HTAB *targets);
+
+/* client.c */
+extern void eb_client_end(XactEvent event);
 
 /* run.c */
 extern int64 eb_run_pass(int64 max_deliveries);

@@ -85,6 +85,7 @@ eb_delivery_init(void)
 {
 	define_settings();
 	eb_append_init();
+	eb_target_init();
 	eb_log_init();
 	eb_stream_wake = eb_bell_note_lane;
 	eb_launcher_init();

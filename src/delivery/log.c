@@ -50,6 +50,7 @@
  * ordinary table, with its own copy of the event.  Before a retry is invoked,
  * its next time is advanced and committed: should the worker die, that is
  * when it is due again.  The lock RETRY keeps others from it until then.
+ * What a client program has in hand has such a row, too; see client.c.
  *
  * Rotation.  When the current set has grown, any set may follow it that is
  * empty, or can be emptied: whoever maintains locks its tables with NOWAIT,
@@ -191,6 +192,7 @@ log_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			next_no = 0;
 			eb_bell_end(event);
+			eb_client_end(event);
 			break;
 		default:
 			break;

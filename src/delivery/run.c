@@ -16,16 +16,9 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -37,14 +30,11 @@
 /* Deliveries of a batch: bounds how much is done again after a crash. */
 #define BATCH_DELIVERIES	1000
 
+/* What these take, when they are small. */
+#define BATCH_MEMORY		(1024 * 1024)
+
 /* Invocations of user code that share a subtransaction. */
 #define GROUP_INVOCATIONS	50
-
-/* Retries that are claimed together. */
-#define RETRIES_AT_ONCE		10
-
-/* Seconds beyond which the back-off does not grow. */
-#define MAX_BACKOFF			600
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 
@@ -67,260 +57,6 @@ eb_commit_lazily(void)
 	eb_commit();
 }
 
-/* ---- targets of a batch ---- */
-
-static HTAB *
-create_targets(void)
-{
-	HASHCTL		ctl = {
-		.keysize = sizeof(int64),
-		.entrysize = sizeof(EbTarget),
-		.hcxt = CurrentMemoryContext
-	};
-
-	return hash_create("eventbridge targets", 16, &ctl,
-					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static EbTarget *
-get_target(HTAB *targets, int64 target_id)
-{
-	bool		found;
-	EbTarget   *target = hash_search(targets, &target_id, HASH_ENTER, &found);
-
-	if (!found)
-	{
-		memset(target, 0, sizeof(EbTarget));
-		target->target_id = target_id;
-		target->context = CurrentMemoryContext;
-		eb_target_load(target);
-	}
-	return target;
-}
-
-/* ---- counters ---- */
-
-static void
-write_metric(const EbTarget *target)
-{
-	static SPIPlanPtr plans[EB_LOG_TURNS];
-	static const Oid types[] = {INT8OID, INT4OID, INT4OID, INT4OID, INT4OID,
-	INT4OID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID};
-	Datum		values[11] = {
-		Int64GetDatum(target->target_id),
-		Int32GetDatum(target->first_attempts),
-		Int32GetDatum(target->retries),
-		Int32GetDatum(target->successes),
-		Int32GetDatum(target->failed),
-		Int32GetDatum(target->to_dlq),
-		Int32GetDatum(target->not_to_dlq),
-		Int32GetDatum(target->looped),
-		Int64GetDatum(target->start_latency),
-		Int64GetDatum(target->attempt_latency),
-		Int64GetDatum(target->latency)
-	};
-	int			turn = eb_log_turn();
-
-	eb_internal_execute(&plans[turn],
-						psprintf("INSERT INTO eventbridge.delivery_metric_%d"
-								 " (rule_id, target_id, first_attempts, retries,"
-								 " successes, failed, to_dlq, not_to_dlq, looped,"
-								 " start_latency, attempt_latency, latency)"
-								 " SELECT rule_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
-								 " FROM eventbridge.target WHERE target_id = $1",
-								 turn),
-						11, types, values, NULL);
-}
-
-static void
-write_metrics(HTAB *targets)
-{
-	HASH_SEQ_STATUS status;
-	EbTarget   *target;
-
-	hash_seq_init(&status, targets);
-	while ((target = hash_seq_search(&status)) != NULL)
-		if (target->exists &&
-			(target->first_attempts > 0 || target->retries > 0))
-			write_metric(target);
-}
-
-/* ---- failures ---- */
-
-/*
- * Microseconds until the next attempt after so many.  Doubles each time, and
- * half of it is up to chance, so that what failed together does not come
- * back together.
- */
-static int64
-backoff(int attempts)
-{
-	double		delay = eb_guc_retry_delay * 1000.0 *
-		pow(2, Min(attempts - 1, 30));
-
-	delay = Min(delay, MAX_BACKOFF * 1000000.0);
-	return (int64) (delay * (0.5 + 0.5 * pg_prng_double(&pg_global_prng_state)));
-}
-
-/* Which bound of the target's retry policy is reached, or NULL. */
-static const char *
-exhausted(const EbTarget *target, const EbLogRow *row, int attempts,
-		  int64 delay)
-{
-	if (attempts - 1 >= target->max_attempts)
-		return "MaximumRetryAttempts";
-	if (GetCurrentTimestamp() + delay - row->ingestion_time >
-		(int64) target->max_age * USECS_PER_SEC)
-		return "MaximumEventAgeInSeconds";
-	return NULL;
-}
-
-static Datum
-text_or_null(const char *s, char *null)
-{
-	*null = (s == NULL) ? 'n' : ' ';
-	return s == NULL ? (Datum) 0 : CStringGetTextDatum(s);
-}
-
-/* A delivery that failed for good: to its dead-letter queue, or dropped. */
-static void
-bury(const EbInvocation *invocation, int attempts, const char *condition)
-{
-	EbTarget   *target = invocation->target;
-	const EbLogRow *row = invocation->row;
-	const EbOutcome *outcome = &invocation->outcome;
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, UUIDOID, INT8OID, INT4OID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-	TEXTOID};
-	char		nulls[12] = "            ";
-	Datum		values[12] = {
-		Int64GetDatum(target->target_id),
-		UUIDPGetDatum(&row->event_id),
-		Int64GetDatum(row->bus_id),
-		Int32GetDatum(row->hops),
-		TimestampTzGetDatum(row->ingestion_time),
-		text_or_null(row->group_key, &nulls[5]),
-		CStringGetTextDatum(row->event),
-		CStringGetTextDatum(invocation->input),
-		CStringGetTextDatum(outcome->code),
-		text_or_null(outcome->message, &nulls[9]),
-		Int32GetDatum(attempts),
-		text_or_null(condition, &nulls[11])
-	};
-	bool		isnull;
-	Datum		sent;
-
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._bury($1, $2, $3, $4, $5,"
-						" $6, $7, $8, $9, $10, $11, $12)",
-						12, types, values, nulls);
-	sent = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	target->failed++;
-	if (!isnull && DatumGetBool(sent))
-		target->to_dlq++;
-	else if (!isnull)
-		target->not_to_dlq++;
-}
-
-/* A delivery that is to be tried (again) after the delay. */
-static void
-insert_retry(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
-			 int64 delay, const char *code, const char *message)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, OIDOID, UUIDOID, INT8OID, INT4OID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
-	char		nulls[12] = "            ";
-	Datum		values[12] = {
-		Int64GetDatum(target_id),
-		ObjectIdGetDatum(lane),
-		UUIDPGetDatum(&row->event_id),
-		Int64GetDatum(row->bus_id),
-		Int32GetDatum(row->hops),
-		TimestampTzGetDatum(row->ingestion_time),
-		text_or_null(row->group_key, &nulls[6]),
-		CStringGetTextDatum(row->event),
-		Int32GetDatum(attempts),
-		TimestampTzGetDatum(GetCurrentTimestamp() + delay),
-		text_or_null(code, &nulls[10]),
-		text_or_null(message, &nulls[11])
-	};
-
-	eb_internal_execute(&plan,
-						"INSERT INTO eventbridge.delivery_retry"
-						" (target_id, lane, event_id, bus_id, hops,"
-						" ingestion_time, group_key, event, attempts,"
-						" next_attempt, error_code, error_message)"
-						" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-						12, types, values, nulls);
-	eb_bell_note_lane(lane);
-}
-
-/* ---- a batch ---- */
-
-/* Keeps count of an attempt that was made. */
-static void
-count_attempt(EbTarget *target, const EbLogRow *row, bool first,
-			  TimestampTz started, const EbOutcome *outcome)
-{
-	TimestampTz now;
-
-	if (outcome->result == EB_MOVED || outcome->result == EB_GONE)
-		return;
-	now = GetCurrentTimestamp();
-	if (first)
-	{
-		target->first_attempts++;
-		target->start_latency += started - row->ingestion_time;
-		target->attempt_latency += now - row->ingestion_time;
-	}
-	else
-		target->retries++;
-	if (outcome->result == EB_DELIVERED)
-	{
-		target->successes++;
-		target->latency += now - row->ingestion_time;
-	}
-}
-
-/* Keeps account of a first attempt. */
-static void
-settle_first(const EbBatch *batch, const EbInvocation *invocation,
-			 TimestampTz started)
-{
-	EbTarget   *target = invocation->target;
-	const EbLogRow *row = invocation->row;
-	const EbOutcome *outcome = &invocation->outcome;
-	int64		delay;
-	const char *condition;
-
-	count_attempt(target, row, true, started, outcome);
-	switch (outcome->result)
-	{
-		case EB_DELIVERED:
-		case EB_GONE:
-			break;
-		case EB_MOVED:
-			insert_retry(target->target_id, target->lane, row, 0, 0, NULL,
-						 NULL);
-			break;
-		case EB_FAILED:
-			delay = backoff(1);
-			condition = exhausted(target, row, 1, delay);
-			if (condition != NULL)
-				bury(invocation, 1, condition);
-			else
-				insert_retry(target->target_id, batch->lane, row, 1, delay,
-							 outcome->code, outcome->message);
-			break;
-		case EB_REFUSED:
-			bury(invocation, 1, NULL);
-			break;
-	}
-}
-
 /* Invocations of user code that share a subtransaction. */
 typedef struct InvocationGroup
 {
@@ -336,7 +72,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 	if (group->count > 1 && eb_invoke(group->invocations, group->count))
 	{
 		for (int i = 0; i < group->count; i++)
-			settle_first(batch, &group->invocations[i], started);
+			eb_settle_first(batch, &group->invocations[i], started);
 	}
 	else
 	{
@@ -344,7 +80,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 		{
 			started = GetCurrentTimestamp();
 			eb_target_deliver(&group->invocations[i]);
-			settle_first(batch, &group->invocations[i], started);
+			eb_settle_first(batch, &group->invocations[i], started);
 		}
 	}
 	group->count = 0;
@@ -358,7 +94,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 static void
 deliver_batch(const EbBatch *batch)
 {
-	HTAB	   *targets = create_targets();
+	HTAB	   *targets = eb_targets_create();
 	MemoryContext oldcontext = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge delivery",
@@ -376,15 +112,15 @@ deliver_batch(const EbBatch *batch)
 
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextSwitchTo(oldcontext);
-			next->target = get_target(targets, row->target_ids[i]);
+			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
 			MemoryContextSwitchTo(context);
 			if (batch->again && batch->lane != EB_LANE_ANY)
-				insert_retry(next->target->target_id, batch->lane, row, 1,
-							 backoff(1), "INTERNAL_ERROR",
-							 "the worker ended during the invocation");
+				(void) eb_retry_insert(next->target->target_id, batch->lane,
+									   row, 1, eb_backoff(1), "INTERNAL_ERROR",
+									   "the worker ended during the invocation");
 			else if (!eb_target_prepare(next, batch->lane))
-				settle_first(batch, next, GetCurrentTimestamp());
+				eb_settle_first(batch, next, GetCurrentTimestamp());
 			else if (batch->lane == EB_LANE_ANY ||
 					 ++group.count == GROUP_INVOCATIONS)
 			{
@@ -396,9 +132,27 @@ deliver_batch(const EbBatch *batch)
 	}
 	deliver_group(batch, &group);
 	MemoryContextSwitchTo(oldcontext);
-	write_metrics(targets);
+	eb_metrics_write(targets);
 	eb_ledger_finish(batch);
 	MemoryContextDelete(context);
+}
+
+/*
+ * Memory for one batch at a time.  Its first block is kept from batch to
+ * batch: to get so much anew each time would cost a tenth of a delivery.
+ */
+static MemoryContext
+batch_context(void)
+{
+	static MemoryContext context = NULL;
+
+	if (context == NULL)
+		context = GenerationContextCreate(TopMemoryContext,
+										  "eventbridge batch",
+										  BATCH_MEMORY, BATCH_MEMORY,
+										  8 * BATCH_MEMORY);
+	MemoryContextReset(context);
+	return context;
 }
 
 /* Serves one batch of the lane.  Returns the number of deliveries. */
@@ -407,9 +161,7 @@ run_batch(Oid lane, int max_deliveries)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(oldcontext,
-												  "eventbridge batch",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = batch_context();
 	bool		found;
 	int			ndeliveries = 0;
 
@@ -426,224 +178,27 @@ run_batch(Oid lane, int max_deliveries)
 		ndeliveries = batch.ndeliveries;
 	}
 	MemoryContextSwitchTo(oldcontext);
-	MemoryContextDelete(context);
+	MemoryContextReset(context);
 	return ndeliveries;
 }
 
 /* ---- retries ---- */
 
-typedef struct Retry
-{
-	int64		retry_id;
-	int64		target_id;
-	int			attempts;		/* with the one to come */
-	EbLogRow	row;
-} Retry;
-
-static bool
-lock_retry(int64 retry_id)
-{
-	return eb_lock(EB_LOCK_RETRY, (uint32) (retry_id >> 32),
-				   (uint32) retry_id, ExclusiveLock, true, false);
-}
-
+/* Makes one attempt, in the current transaction. */
 static void
-unlock_retry(int64 retry_id)
+deliver_retry(Oid lane, const EbRetry *retry)
 {
-	eb_unlock(EB_LOCK_RETRY, (uint32) (retry_id >> 32), (uint32) retry_id,
-			  ExclusiveLock, true);
-}
-
-/* One row of the claiming statement, in the current context. */
-static void
-read_retry(Retry *retry, HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-	Datum		value;
-
-	memset(retry, 0, sizeof(Retry));
-	retry->retry_id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
-	retry->target_id = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
-	retry->row.event_id =
-		*DatumGetUUIDP(SPI_getbinval(tuple, desc, 3, &isnull));
-	retry->row.bus_id = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
-	retry->row.hops = DatumGetInt32(SPI_getbinval(tuple, desc, 5, &isnull));
-	retry->row.ingestion_time =
-		DatumGetTimestampTz(SPI_getbinval(tuple, desc, 6, &isnull));
-	value = SPI_getbinval(tuple, desc, 7, &isnull);
-	retry->row.group_key = isnull ? NULL : TextDatumGetCString(value);
-	retry->row.event =
-		TextDatumGetCString(SPI_getbinval(tuple, desc, 8, &isnull));
-	retry->row.event_len = strlen(retry->row.event);
-	retry->attempts = DatumGetInt32(SPI_getbinval(tuple, desc, 9, &isnull));
-}
-
-/*
- * The numbers of retries of the lane that are due and that nobody works on;
- * their locks are held by the session, their rows by the transaction.
- */
-static int
-lock_due_retries(Oid lane, int limit, Datum *ids)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {OIDOID, INT4OID};
-	Datum		values[2] = {ObjectIdGetDatum(lane), Int32GetDatum(limit)};
-	uint64		ndue = eb_internal_execute(&plan,
-										   "SELECT retry_id FROM eventbridge.delivery_retry"
-										   " WHERE lane = $1 AND next_attempt <= clock_timestamp()"
-										   " ORDER BY next_attempt LIMIT $2 FOR UPDATE SKIP LOCKED",
-										   2, types, values, NULL);
-	int			nlocked = 0;
-
-	for (uint64 i = 0; i < ndue; i++)
-	{
-		bool		isnull;
-		Datum		id = SPI_getbinval(SPI_tuptable->vals[i],
-									   SPI_tuptable->tupdesc, 1, &isnull);
-
-		if (lock_retry(DatumGetInt64(id)))
-			ids[nlocked++] = Int64GetDatum(DatumGetInt64(id));
-	}
-	return nlocked;
-}
-
-/*
- * Claims retries: advances their time, so that they come back if this worker
- * dies, and counts the attempt.  The caller commits.
- */
-static int
-claim_retries(Oid lane, int limit, Retry *retries)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8ARRAYOID, FLOAT8OID};
-	Datum		ids[RETRIES_AT_ONCE];
-	int			nlocked = lock_due_retries(lane, Min(limit, RETRIES_AT_ONCE),
-										   ids);
-	Datum		values[2];
-	uint64		nretries;
-
-	if (nlocked == 0)
-		return 0;
-	values[0] = PointerGetDatum(construct_array(ids, nlocked, INT8OID,
-												sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[1] = Float8GetDatum(eb_guc_retry_delay / 1000.0);
-	nretries = eb_internal_execute(&plan,
-								   "UPDATE eventbridge.delivery_retry SET attempts = attempts + 1,"
-								   " next_attempt = clock_timestamp()"
-								   " + least(600, $2 * 2 ^ least(attempts, 30)) * '1 s'::interval"
-								   " WHERE retry_id = ANY ($1)"
-								   " RETURNING retry_id, target_id, event_id, bus_id, hops,"
-								   " ingestion_time, group_key, event, attempts",
-								   2, types, values, NULL);
-	for (uint64 i = 0; i < nretries; i++)
-		read_retry(&retries[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	return (int) nretries;
-}
-
-static void
-delete_retry(const Retry *retry)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(retry->retry_id)};
-
-	eb_internal_execute(&plan,
-						"DELETE FROM eventbridge.delivery_retry WHERE retry_id = $1",
-						1, types, values, NULL);
-}
-
-/* Notes what happened and when the next attempt is, or whose it is. */
-static void
-update_retry(const Retry *retry, Oid lane, int attempts, int64 delay,
-			 const EbOutcome *outcome)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, OIDOID, INT4OID, TIMESTAMPTZOID,
-	TEXTOID, TEXTOID};
-	char		nulls[6] = "      ";
-	Datum		values[6] = {
-		Int64GetDatum(retry->retry_id),
-		ObjectIdGetDatum(lane),
-		Int32GetDatum(attempts),
-		TimestampTzGetDatum(GetCurrentTimestamp() + delay),
-		text_or_null(outcome->code, &nulls[4]),
-		text_or_null(outcome->message, &nulls[5])
+	HTAB	   *targets = eb_targets_create();
+	EbInvocation invocation = {
+		.target = eb_targets_get(targets, retry->target_id),
+		.row = &retry->row
 	};
-
-	eb_internal_execute(&plan,
-						"UPDATE eventbridge.delivery_retry SET lane = $2,"
-						" attempts = $3, next_attempt = $4,"
-						" error_code = coalesce($5, error_code),"
-						" error_message = coalesce($6, error_message)"
-						" WHERE retry_id = $1",
-						6, types, values, nulls);
-}
-
-/* Notes that a delivery that had failed has succeeded. */
-static void
-note_success(const Retry *retry)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDOID, INT8OID, INT4OID};
-	Datum		values[3] = {
-		UUIDPGetDatum(&retry->row.event_id),
-		Int64GetDatum(retry->target_id),
-		Int32GetDatum(retry->attempts)
-	};
-
-	eb_internal_execute(&plan,
-						"INSERT INTO eventbridge.delivery_outcome"
-						" (event_id, target_id, status, attempts)"
-						" VALUES ($1, $2, 'DELIVERED', $3)",
-						3, types, values, NULL);
-}
-
-static void
-deliver_retry(Oid lane, const Retry *retry)
-{
-	HTAB	   *targets = create_targets();
-	EbTarget   *target = get_target(targets, retry->target_id);
-	const EbLogRow *row = &retry->row;
-	EbInvocation invocation = {.target = target,.row = row};
 	TimestampTz started = GetCurrentTimestamp();
-	int64		delay = backoff(retry->attempts);
-	const char *condition = NULL;
 
 	if (eb_target_prepare(&invocation, lane))
 		eb_target_deliver(&invocation);
-	count_attempt(target, row, retry->attempts == 1, started,
-				  &invocation.outcome);
-	switch (invocation.outcome.result)
-	{
-		case EB_DELIVERED:
-			delete_retry(retry);
-			if (retry->attempts > 1)
-				note_success(retry);
-			break;
-		case EB_GONE:
-			delete_retry(retry);
-			break;
-		case EB_MOVED:
-			update_retry(retry, target->lane, retry->attempts - 1, 0,
-						 &invocation.outcome);
-			eb_bell_note_lane(target->lane);
-			break;
-		case EB_FAILED:
-			condition = exhausted(target, row, retry->attempts, delay);
-			if (condition == NULL)
-			{
-				update_retry(retry, lane, retry->attempts, delay,
-							 &invocation.outcome);
-				break;
-			}
-			/* FALLTHROUGH */
-		case EB_REFUSED:
-			delete_retry(retry);
-			bury(&invocation, retry->attempts, condition);
-			break;
-	}
-	write_metrics(targets);
+	eb_settle_retry(lane, retry, &invocation, started, 0);
+	eb_metrics_write(targets);
 }
 
 /* Serves retries of the lane that are due.  Returns their number. */
@@ -654,11 +209,11 @@ run_retries(Oid lane, int max_deliveries)
 	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge retries",
 												  ALLOCSET_DEFAULT_SIZES);
-	Retry		retries[RETRIES_AT_ONCE];
+	EbRetry		retries[EB_RETRIES_AT_ONCE];
 	int			nretries;
 
 	MemoryContextSwitchTo(context);
-	nretries = claim_retries(lane, max_deliveries, retries);
+	nretries = eb_retry_claim(lane, max_deliveries, retries);
 	if (nretries > 0)
 		eb_commit_lazily();
 	for (int i = 0; i < nretries; i++)
@@ -666,7 +221,7 @@ run_retries(Oid lane, int max_deliveries)
 		MemoryContextSwitchTo(context);
 		deliver_retry(lane, &retries[i]);
 		eb_commit_lazily();
-		unlock_retry(retries[i].retry_id);
+		eb_retry_unlock(retries[i].retry_id);
 	}
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);

@@ -4,7 +4,12 @@
  *	  What a target is when it is invoked, and invoking it.
  *
  * A target is read when a batch first meets it, so changes of rules and
- * targets act on what has not been delivered yet.  Only the lane is decided
+ * targets act on what has not been delivered yet.  What was read is kept for
+ * the next batch, until anything changes that it was made of: rows of our
+ * tables (their triggers send an invalidation; see bus/rules_cache.c),
+ * functions, schemas, roles and memberships (the server does), or a setting.
+ *
+ * Only the lane is decided
  * when an event is put, because it says who will look at the row.  Should
  * the target have changed to another lane meanwhile, who meets it passes it
  * on as a retry.
@@ -21,14 +26,18 @@
 #include "utils/json.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #include "bus/bus.h"
 #include "compat.h"
 #include "delivery/delivery.h"
 #include "json/path.h"
 #include "json/value.h"
+#include "settings.h"
 #include "transform/template.h"
 
 /* A notification's text must be shorter than this. */
@@ -132,6 +141,95 @@ target_kind(const char *kind)
 	return 0;					/* keep the compiler quiet */
 }
 
+/*
+ * Targets as they were last read.  Whatever becomes stale makes all of it
+ * stale; changes are few.
+ */
+typedef struct TargetCache
+{
+	MemoryContext context;
+	HTAB	   *targets;		/* of EbTarget */
+	uint64		count;			/* changes before it was begun */
+	uint64		generation;		/* of the settings in ARNs */
+} TargetCache;
+
+/* The tables that a target is read from. */
+static const char *const source_tables[] = {
+	"event_bus", "rule", "target", "queue", "topic", "log_group"
+};
+
+static TargetCache *target_cache = NULL;
+static Oid	source_oids[lengthof(source_tables)];
+
+/* Changes seen so far. */
+static uint64 change_count = 0;
+
+/* These may run at any time: they count, and nothing else. */
+static void
+count_table_change(Datum arg, Oid relid)
+{
+	for (int i = 0; i < lengthof(source_oids); i++)
+		if (relid == InvalidOid || relid == source_oids[i])
+		{
+			change_count++;
+			return;
+		}
+}
+
+static void
+count_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	change_count++;
+}
+
+void
+eb_target_init(void)
+{
+	CacheRegisterRelcacheCallback(count_table_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, count_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, count_catalog_change,
+								  (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, count_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, count_catalog_change,
+								  (Datum) 0);
+}
+
+/*
+ * The cache, begun anew if it is stale.  Batches still use what the stale one
+ * holds, so it stays until the end of their transaction.
+ */
+static TargetCache *
+get_target_cache(void)
+{
+	MemoryContext context;
+	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(EbTarget)};
+	TargetCache *fresh;
+
+	AcceptInvalidationMessages();
+	if (target_cache != NULL &&
+		target_cache->count == change_count &&
+		target_cache->generation == eb_settings_generation)
+		return target_cache;
+
+	for (int i = 0; i < lengthof(source_tables); i++)
+		source_oids[i] = eb_relation(source_tables[i]);
+	context = AllocSetContextCreate(CurrentMemoryContext,
+									"eventbridge target cache",
+									ALLOCSET_SMALL_SIZES);
+	fresh = MemoryContextAllocZero(context, sizeof(TargetCache));
+	fresh->context = context;
+	fresh->count = change_count;
+	fresh->generation = eb_settings_generation;
+	ctl.hcxt = context;
+	fresh->targets = hash_create("eventbridge target cache", 16, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (target_cache != NULL)
+		MemoryContextSetParent(target_cache->context, TopTransactionContext);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	target_cache = fresh;
+	return fresh;
+}
+
 /* A column of the row as text, or NULL. */
 static char *
 column_text(int column)
@@ -150,12 +248,9 @@ column_value(int column, Datum null)
 	return isnull ? null : value;
 }
 
-/*
- * Reads a target into the current context.  exists is false if it has been
- * removed.
- */
-void
-eb_target_load(EbTarget *target)
+/* Reads a target into the current context. */
+static void
+read_target(EbTarget *target)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
@@ -207,6 +302,74 @@ eb_target_load(EbTarget *target)
 			target->template = NULL;
 		target->bad_template = (faults != NIL);
 	}
+	if (target->input_path != NULL)
+	{
+		EbPathFault fault;
+
+		target->path = eb_path_parse(target->input_path,
+									 strlen(target->input_path), &fault);
+	}
+}
+
+/*
+ * Gives a target as it is now, for this transaction.  exists is false if it
+ * has been removed.
+ */
+static void
+load_target(EbTarget *target)
+{
+	TargetCache *cache = get_target_cache();
+	MemoryContext context = target->context;
+	EbTarget   *cached = hash_search(cache->targets, &target->target_id,
+									 HASH_FIND, NULL);
+
+	if (cached == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(cache->context);
+
+		read_target(target);
+		MemoryContextSwitchTo(oldcontext);
+		if (!target->exists)
+			return;
+		cached = hash_search(cache->targets, &target->target_id, HASH_ENTER,
+							 NULL);
+		*cached = *target;
+	}
+	*target = *cached;
+	target->context = context;
+}
+
+/*
+ * The targets that a transaction meets, each read once, with their counters;
+ * in the current context.
+ */
+HTAB *
+eb_targets_create(void)
+{
+	HASHCTL		ctl = {
+		.keysize = sizeof(int64),
+		.entrysize = sizeof(EbTarget),
+		.hcxt = CurrentMemoryContext
+	};
+
+	return hash_create("eventbridge targets", 16, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+EbTarget *
+eb_targets_get(HTAB *targets, int64 target_id)
+{
+	bool		found;
+	EbTarget   *target = hash_search(targets, &target_id, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(target, 0, sizeof(EbTarget));
+		target->target_id = target_id;
+		target->context = CurrentMemoryContext;
+		load_target(target);
+	}
+	return target;
 }
 
 /* ---- what it receives ---- */
@@ -281,29 +444,25 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
 	return *fault == NULL ? out.data : NULL;
 }
 
-/* The value at the input path; null where it leads to nothing. */
+/*
+ * The value at the input path; null where it leads to nothing.  The event is
+ * compact, and so is whatever is found in it.
+ */
 static char *
 value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 {
-	EbPathFault path_fault;
-	EbPath	   *path = eb_path_parse(target->input_path,
-									 strlen(target->input_path), &path_fault);
-	EbJson		event;
+	EbJson		event = {.text = row->event,.len = row->event_len};
 	EbJson		found;
-	StringInfoData out;
 
-	if (path == NULL)
+	if (target->path == NULL)
 	{
 		*fault = psprintf("input path \"%s\" is not valid",
 						  target->input_path);
 		return NULL;
 	}
-	eb_json_from_text(&event, row->event, row->event_len);
-	if (!eb_path_get(path, &event, &found))
+	if (!eb_path_get(target->path, &event, &found))
 		return "null";
-	initStringInfo(&out);
-	eb_json_append(&out, &found);
-	return out.data;
+	return pnstrdup(found.text, found.len);
 }
 
 /* What the target receives of the event; NULL and *fault if nothing can be. */

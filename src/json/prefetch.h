@@ -33,19 +33,25 @@
  * Asks for the event of the row that a sequential scan visits next, given the
  * present one's.  A table's page is filled from its end, so that row lies
  * right before this one, and an event of the same table is likely of much the
- * same size.  Where the guess is wrong (an event that was fetched from TOAST,
- * an index scan, an updated table) some memory is read for nothing.
+ * same size.  Where the guess is wrong (an updated table) some memory is read
+ * for nothing.  Rows that an index gives lie far from one another, and there
+ * memory is the bottleneck; so nothing is asked for unless the event before
+ * this one lay as close behind it as in one page.
  */
 static inline void
 eb_prefetch_next_row(const Jsonb *event)
 {
+	static uintptr_t last = 0;
+	uintptr_t	here = (uintptr_t) event;
+	bool		is_near = last - here - 1 < BLCKSZ;
 	Size		size = VARSIZE(event);
-	uintptr_t	next = (uintptr_t) event - size - EB_ROW_OVERHEAD;
+	uintptr_t	next = here - size - EB_ROW_OVERHEAD;
 
-	if (size > BLCKSZ / 4)
-		return;					/* not in a table's page */
+	last = here;
+	if (!is_near || size > BLCKSZ / 4)
+		return;					/* by an index, or not in a table's page */
 	for (Size i = 0; i < Min(size, EB_PREFETCH_BYTES); i += EB_CACHE_LINE)
 		eb_prefetch((const void *) (next + i));
 }
 
-#endif
+#endif							/* EB_JSON_PREFETCH_H */

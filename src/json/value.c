@@ -41,12 +41,20 @@ skip_space(const char *p, const char *end)
 static const char *
 skip_string(const char *p, const char *end)
 {
-	for (p++; p < end; p++)
+	const char *start = p + 1;
+
+	/* A quote ends it unless an odd number of backslashes stands before. */
+	for (p = start; p < end; p++)
 	{
-		if (*p == '"')
+		const char *before;
+
+		p = memchr(p, '"', end - p);
+		if (p == NULL)
+			return end;
+		for (before = p; before > start && before[-1] == '\\'; before--)
+			;
+		if ((p - before) % 2 == 0)
 			return p + 1;
-		if (*p == '\\')
-			p++;
 	}
 	return end;
 }

@@ -14,9 +14,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -77,10 +81,12 @@ eb_internal_end(EbInternal *state)
 	SetUserIdAndSecContext(state->userid, state->sec_context);
 }
 
+/* Leaves the memory context as it was, which SPI does not. */
 static uint64
 execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext oldcontext = CurrentMemoryContext;
 	EbInternal	state;
 	int			result;
 
@@ -100,7 +106,16 @@ execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		elog(ERROR, "could not execute \"%s\": %s", sql,
 			 SPI_result_code_string(result));
 	eb_internal_end(&state);
+	MemoryContextSwitchTo(oldcontext);
 	return SPI_processed;
+}
+
+/* A text argument; *null is set as SPI wants it. */
+Datum
+eb_text_or_null(const char *s, char *null)
+{
+	*null = (s == NULL) ? 'n' : ' ';
+	return s == NULL ? (Datum) 0 : CStringGetTextDatum(s);
 }
 
 /*
@@ -135,23 +150,59 @@ eb_internal_read(SPIPlanPtr *plan, const char *sql, int nargs,
  * Our locks look like locks on objects, with a class where those
  * have a column.  They are not advisory locks: user code that calls
  * pg_advisory_unlock_all() must not give a claim away.  The server releases
- * such locks when a transaction aborts, also those of the session.
+ * such locks when a transaction aborts, also those of the session.  Not when
+ * a session ends between transactions, though: that is for us to do.
  */
+static void
+release_at_exit(int code, Datum arg)
+{
+	/* If there is a transaction, it will be aborted. */
+	if (!IsTransactionOrTransactionBlock())
+		LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
+static void
+register_release_at_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(release_at_exit, (Datum) 0);
+	registered = true;
+}
+
 static void
 set_lock_tag(LOCKTAG *tag, EbLockClass class, uint32 key1, uint32 key2)
 {
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, key1, key2, class);
 }
 
-/* False if it was not to wait and somebody else holds it. */
+/*
+ * False if it was not to wait and somebody else holds it, or if the session
+ * is to take what it has already.
+ */
 bool
 eb_lock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 		bool session, bool wait)
 {
 	LOCKTAG		tag;
 
+	if (session)
+		register_release_at_exit();
 	set_lock_tag(&tag, class, key1, key2);
-	return LockAcquire(&tag, mode, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	switch (LockAcquire(&tag, mode, session, !wait))
+	{
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			if (!session)
+				return true;
+			LockRelease(&tag, mode, session);
+			return false;
+		default:
+			return true;
+	}
 }
 
 void

@@ -32,6 +32,9 @@ extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
 							   int nargs, const Oid *types,
 							   Datum *values, const char *nulls);
 
+/* A text argument; *null is set as SPI wants it. */
+extern Datum eb_text_or_null(const char *s, char *null);
+
 /* Whom a lock keeps out of what; see internal.c. */
 typedef enum EbLockClass
 {

@@ -110,13 +110,6 @@ column_oid(int row, int number)
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
-static Datum
-text_datum(const char *text, char *null)
-{
-	*null = (text == NULL) ? 'n' : ' ';
-	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
-}
-
 /* ---- the pipe ---- */
 
 static EbTargetKind
@@ -189,7 +182,7 @@ note(const Pipe *pipe, const char *message_type, const char *records)
 		return;
 	values[0] = Int64GetDatum(pipe->pipe_id);
 	values[1] = CStringGetTextDatum(message_type);
-	values[2] = text_datum(records, &nulls[2]);
+	values[2] = eb_text_or_null(records, &nulls[2]);
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3)",
 						3, types, values, nulls);
@@ -229,7 +222,7 @@ fill(const Pipe *pipe, const char *template, const char *records,
 	char	  **inputs;
 	bool		isnull;
 
-	values[0] = text_datum(template, &nulls[0]);
+	values[0] = eb_text_or_null(template, &nulls[0]);
 	values[1] = CStringGetTextDatum(pipe->variables);
 	values[2] = CStringGetTextDatum(records);
 	values[3] = BoolGetDatum(pipe->from_queue && from_source);
@@ -630,8 +623,8 @@ settle_failure(const Pipe *pipe, const EbPipeBatch *batch, const BatchResult *re
 	char		nulls[11] = "           ";
 	Datum		values[11] = {
 		Int64GetDatum(pipe->pipe_id),
-		text_datum(result->stage, &nulls[1]),
-		text_datum(result->message, &nulls[2]),
+		eb_text_or_null(result->stage, &nulls[1]),
+		eb_text_or_null(result->message, &nulls[2]),
 		CStringGetTextDatum(batch->records),
 		Int32GetDatum(batch->nrecords),
 		batch->oldest,

@@ -11,6 +11,10 @@
  * while the whole grows.  A pattern that is removed or replaced is marked in
  * its set, and left out when that set is next compiled.
  *
+ * A short list is tried pattern by pattern, and each further set is a further
+ * walk over the event; so when that has cost about as much as compiling would,
+ * short lists and small sets are compiled too.
+ *
  * Each set lives in a context of its own and is complete before it takes the
  * place of others: an error while compiling changes nothing.
  *
@@ -30,6 +34,14 @@
 /* A set is compiled again when what is newer is more than this part of it. */
 #define LEVEL_RATIO 8
 #define MAX_LEVELS 16
+/* Compiling a pattern takes as long as trying so many; about. */
+#define TRIES_PER_COMPILED 64
+/* Compiling takes as long as compiling so many patterns more. */
+#define COMPILE_OVERHEAD 8
+/* Matching with one more set takes as long as trying so many patterns. */
+#define TRIES_PER_LEVEL 5
+/* Larger sets are compiled again only for what LEVEL_RATIO says. */
+#define MAX_TRIED_LEVEL 10000
 
 /* Patterns by position: of a compiled set, or of the list of the newest. */
 typedef struct Level
@@ -60,6 +72,7 @@ struct EbRuleSet
 	int			nlevels;
 	Level		levels[MAX_LEVELS]; /* oldest first */
 	Level		pending;
+	int64		tries;			/* spent since the last compilation; in patterns */
 	EbMatchState *state;
 	int			max_ids;
 	int64	   *ids;			/* the answer */
@@ -228,6 +241,28 @@ compile_levels(EbRuleSet *ruleset, int first)
 	ruleset->pending = fresh;
 	ruleset->levels[first] = compiled;
 	ruleset->nlevels = first + 1;
+	ruleset->tries = 0;
+}
+
+/*
+ * Has as much been spent on the list and on small sets as compiling them
+ * takes?  Then it gives the first level to be compiled with the list.
+ */
+static bool
+is_worth_compiling(const EbRuleSet *ruleset, int *first)
+{
+	int			n = ruleset->pending.nlive;
+	int64		max = ruleset->tries / TRIES_PER_COMPILED - COMPILE_OVERHEAD;
+
+	*first = ruleset->nlevels;
+	while (*first > 0 && ruleset->levels[*first - 1].n <= MAX_TRIED_LEVEL &&
+		   n + ruleset->levels[*first - 1].nlive <= max)
+		n += ruleset->levels[--*first].nlive;
+
+	/* a set takes the place of several, or of patterns that were tried */
+	return n <= max &&
+		(*first < ruleset->nlevels - (ruleset->pending.n == 0) ||
+		 ruleset->pending.nlive >= EB_SET_MIN_INDEXED);
 }
 
 /* Keeps the list short, and the levels few and mostly live. */
@@ -246,7 +281,12 @@ settle(EbRuleSet *ruleset)
 			dead = i + 1;
 	}
 	if (newer <= MAX_PENDING && dead == 0)
+	{
+		if (ruleset->tries > COMPILE_OVERHEAD * TRIES_PER_COMPILED &&
+			is_worth_compiling(ruleset, &first))
+			compile_levels(ruleset, Min(first, MAX_LEVELS - 1));
 		return;
+	}
 	while (first > 0 && ruleset->levels[first - 1].nlive <= newer * LEVEL_RATIO)
 		newer += ruleset->levels[--first].n;
 	if (dead > 0)
@@ -286,6 +326,7 @@ eb_ruleset_match(EbRuleSet *ruleset, const JsonbValue *event, const int64 **ids)
 	int			n = 0;
 
 	settle(ruleset);
+	ruleset->tries += pending->nlive + Max(ruleset->nlevels - 1, 0) * TRIES_PER_LEVEL;
 	for (int i = 0; i < ruleset->nlevels; i++)
 	{
 		const Level *level = &ruleset->levels[i];

@@ -151,6 +151,8 @@ fail(EbConnection *c, const char *reason)
 	pg_log_info("reconnecting in %.1f s", delay / 1000.0);
 	drop(c);
 	eb_timer_set(&c->timer, delay, start_connecting, c);
+	if (state == READY && c->handlers.lost)
+		c->handlers.lost(c->arg);
 }
 
 static void
@@ -348,6 +350,9 @@ session_ready(int fd, short revents, void *arg)
 		c->handlers.input(c->conn, c->arg);
 		if (c->conn == NULL)
 			return;
+		/* It may have sent something. */
+		if (alive)
+			alive = (unsent = PQflush(c->conn)) >= 0;
 	}
 	if (!alive)
 		fail(c, PQerrorMessage(c->conn));
@@ -399,6 +404,36 @@ eb_connection_resume(EbConnection *c)
 		if (c->conn && !c->paused)
 			watch(c, POLLIN, session_ready);
 	}
+}
+
+/*
+ * Sends a statement, whose results are for input() to take.  False if there
+ * is no session that could take it, or none any more.
+ */
+bool
+eb_connection_send(EbConnection *c, const char *sql, int nvalues,
+				   const char *const *values)
+{
+	int			unsent = -1;
+
+	if (c->conn == NULL || c->state != READY)
+		return false;
+	if (PQsendQueryParams(c->conn, sql, nvalues, NULL, values, NULL, NULL, 0))
+		unsent = PQflush(c->conn);
+	if (unsent < 0)
+	{
+		fail(c, PQerrorMessage(c->conn));
+		return false;
+	}
+	watch(c, unsent ? POLLIN | POLLOUT : POLLIN, session_ready);
+	return true;
+}
+
+/* Gives the session up, as if it had been lost. */
+void
+eb_connection_restart(EbConnection *c, const char *reason)
+{
+	fail(c, reason);
 }
 
 /*

@@ -41,6 +41,9 @@ typedef struct EbConnectionHandlers
 	/* Something has arrived. */
 	void		(*input) (PGconn *conn, void *arg);
 
+	/* There is no session for the time being; may be NULL. */
+	void		(*lost) (void *arg);
+
 	/* The very first attempt failed; a message has been logged. */
 	void		(*failed) (void *arg);
 } EbConnectionHandlers;
@@ -50,6 +53,9 @@ extern EbConnection *eb_connection_open(const EbConnectionOptions *options,
 										void *arg);
 extern void eb_connection_pause(EbConnection *c);
 extern void eb_connection_resume(EbConnection *c);
+extern bool eb_connection_send(EbConnection *c, const char *sql, int nvalues,
+							   const char *const *values);
+extern void eb_connection_restart(EbConnection *c, const char *reason);
 extern void eb_connection_close(EbConnection *c);
 
 #endif							/* EB_CONNECTION_H */

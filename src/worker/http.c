@@ -13,7 +13,8 @@
  * The URL of a webhook is a secret, so nothing that may repeat it is handed
  * out: not curl's message if the path stands in it, and of the response's
  * body only one word, such as Slack's "invalid_payload", that is not a part
- * of the URL (many servers' error pages tell the path).
+ * of the URL (many servers' error pages tell the path) or of another secret
+ * that was sent.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +39,8 @@ typedef struct Request
 	CURL	   *easy;
 	char	   *url;
 	char	   *body;
+	struct curl_slist *headers; /* its own, or NULL */
+	SimpleStringList secrets;
 	char		error[CURL_ERROR_SIZE];
 	char		answer[MAX_WORD + 1];	/* the body's beginning */
 	size_t		answer_len;		/* of the whole body */
@@ -48,7 +51,17 @@ typedef struct Request
 
 static CURLM *multi = NULL;
 static EbTimer multi_timer;
-static struct curl_slist *headers = NULL;
+
+/* Does the text hold one of the secrets that were sent? */
+static bool
+tells_secret(const Request *request, const char *text)
+{
+	for (SimpleStringListCell *cell = request->secrets.head; cell;
+		 cell = cell->next)
+		if (cell->val[0] != '\0' && strstr(text, cell->val))
+			return true;
+	return false;
+}
 
 /* Calls back for the requests that have ended. */
 static void
@@ -74,6 +87,7 @@ finish_requests(void)
 		curl_url_set(parts, CURLUPART_URL, request->url, 0);
 		curl_url_get(parts, CURLUPART_PATH, &path, 0);
 		result.answered = (code == CURLE_OK && result.status != 0);
+		result.timed_out = (code == CURLE_OPERATION_TIMEDOUT);
 		result.retry_after_ms = request->retry_after_ms;
 
 		initPQExpBuffer(&text);
@@ -86,13 +100,15 @@ finish_requests(void)
 
 			appendPQExpBuffer(&text, "HTTP status %ld", result.status);
 			if (len > 0 && len == request->answer_len &&
-				strstr(request->url, request->answer) == NULL)
+				strstr(request->url, request->answer) == NULL &&
+				!tells_secret(request, request->answer))
 				appendPQExpBuffer(&text, " (%s)", request->answer);
 		}
 		else
 		{
 			bool		usable = request->error[0] != '\0' && path &&
-				(path[1] == '\0' || strstr(request->error, path + 1) == NULL);
+				(path[1] == '\0' || strstr(request->error, path + 1) == NULL) &&
+				!tells_secret(request, request->error);
 
 			appendPQExpBufferStr(&text, usable ? request->error :
 								 curl_easy_strerror(code));
@@ -106,6 +122,8 @@ finish_requests(void)
 		termPQExpBuffer(&text);
 		curl_free(path);
 		curl_url_cleanup(parts);
+		curl_slist_free_all(request->headers);
+		simple_string_list_destroy(&request->secrets);
 		free(request->url);
 		free(request->body);
 		free(request);
@@ -194,8 +212,6 @@ eb_http_init(void)
 	}
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	headers = curl_slist_append(headers, "Content-Type: application/json");
-	headers = curl_slist_append(headers, "Expect:");
 }
 
 /* Can requests be sent to this URL?  If not, the reason does not repeat it. */
@@ -250,13 +266,30 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/* Says which method, and what body. */
+static void
+set_method(Request *request, const char *method)
+{
+	CURL	   *easy = request->easy;
+
+	if (request->body)
+	{
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+						 (curl_off_t) strlen(request->body));
+	}
+	else if (strcmp(method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	if (strcmp(method, request->body ? "POST" : "GET") != 0)
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+}
+
 /*
- * Posts a JSON text, and calls done() when there is an answer, or will be
- * none.  The time-out is for the whole request.
+ * Sends a request, and calls done() when there is an answer, or will be none.
  */
 void
-eb_http_post(const char *url, const char *body, int timeout_ms,
-			 EbHttpDone done, void *arg)
+eb_http_send(const EbHttpRequest *source, EbHttpDone done, void *arg)
 {
 	Request    *request = pg_malloc0(sizeof(Request));
 	CURL	   *easy = curl_easy_init();
@@ -267,24 +300,28 @@ eb_http_post(const char *url, const char *body, int timeout_ms,
 		exit(EB_EXIT_USAGE);
 	}
 	request->easy = easy;
-	request->url = pg_strdup(url);
-	request->body = pg_strdup(body);
+	request->url = pg_strdup(source->url);
+	request->body = source->body ? pg_strdup(source->body) : NULL;
 	request->retry_after_ms = EB_RETRY_AFTER_NONE;
 	request->done = done;
 	request->arg = arg;
+	request->headers = curl_slist_append(NULL, "Expect:");
+	for (SimpleStringListCell *cell = source->headers.head; cell;
+		 cell = cell->next)
+		request->headers = curl_slist_append(request->headers, cell->val);
+	for (SimpleStringListCell *cell = source->secrets.head; cell;
+		 cell = cell->next)
+		simple_string_list_append(&request->secrets, cell->val);
 
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
-	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-					 (curl_off_t) strlen(request->body));
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	set_method(request, source->method);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT,
 					 EB_PROGNAME "/" EVENTBRIDGE_VERSION);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) source->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, prepare_socket);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
@@ -295,4 +332,21 @@ eb_http_post(const char *url, const char *body, int timeout_ms,
 
 	/* curl asks for a time-out of 0 then, and starts when that is over. */
 	curl_multi_add_handle(multi, easy);
+}
+
+/* Posts a JSON text. */
+void
+eb_http_post(const char *url, const char *body, int timeout_ms,
+			 EbHttpDone done, void *arg)
+{
+	EbHttpRequest request = {
+		.method = "POST",
+		.url = url,
+		.body = body,
+		.timeout_ms = timeout_ms
+	};
+
+	simple_string_list_append(&request.headers, "Content-Type: application/json");
+	eb_http_send(&request, done, arg);
+	simple_string_list_destroy(&request.headers);
 }

@@ -6,10 +6,14 @@
  * The program's parts, each knowing only those below it:
  *
  *	  main		 which command
+ *	  run		 the command "run": the delivery log to targets
+ *	  dispatch	 its deliveries in hand: lines, rates, outcomes
+ *	  request, secret
+ *				 what is sent to an API destination
  *	  listen	 the command "listen": notifications to sinks
- *	  options	 the command line
  *	  sink_*	 the kinds of sinks: print, command, webhook
  *	  sink		 queue and retries, common to all sinks
+ *	  options	 the command line
  *	  http, process, connection
  *				 requests, commands, the database
  *	  message, retry
@@ -23,12 +27,15 @@
 #include "listen.h"
 #include "log.h"
 #include "options.h"
+#include "run.h"
 #include "worker.h"
 
 int
 main(int argc, char **argv)
 {
-	static EbListenOptions options; /* the loop's handlers see it, too */
+	/* the loop's handlers see them, too */
+	static EbListenOptions listen_options;
+	static EbRunOptions run_options;
 	const char *command = argc > 1 ? argv[1] : NULL;
 
 	pg_logging_init(EB_PROGNAME);
@@ -42,7 +49,8 @@ main(int argc, char **argv)
 		printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
 		return EB_EXIT_OK;
 	}
-	if (command == NULL || strcmp(command, "listen") != 0)
+	if (command == NULL ||
+		(strcmp(command, "listen") != 0 && strcmp(command, "run") != 0))
 	{
 		if (command)
 			pg_log_error("unknown command \"%s\"", command);
@@ -54,7 +62,13 @@ main(int argc, char **argv)
 
 	/* getopt takes its first argument for the program's name. */
 	argv[1] = argv[0];
-	eb_options_parse_listen(&options, argc - 1, argv + 1);
+	if (strcmp(command, "run") == 0)
+	{
+		eb_options_parse_run(&run_options, argc - 1, argv + 1);
+		eb_log_timestamps();
+		return eb_run_run(&run_options);
+	}
+	eb_options_parse_listen(&listen_options, argc - 1, argv + 1);
 	eb_log_timestamps();
-	return eb_listen_run(&options);
+	return eb_listen_run(&listen_options);
 }

@@ -77,12 +77,34 @@ static const struct option listen_options[] = {
 	{NULL, 0, NULL, 0}
 };
 
+/* Prints the options that every command has. */
+void
+eb_options_print_common(void)
+{
+	printf("\nConnection options:\n");
+	printf("  -d, --dbname=DBNAME      database name, connection string or URI\n");
+	printf("  -h, --host=HOSTNAME      database server host or socket directory\n");
+	printf("  -p, --port=PORT          database server port\n");
+	printf("  -U, --username=USERNAME  database user name\n");
+	printf("  -w, --no-password        never prompt for password\n");
+	printf("  -W, --password           force password prompt\n");
+	printf("\nOther options:\n");
+	printf("  -q, --quiet              log warnings and errors only\n");
+	printf("  -v, --verbose            log more\n");
+	printf("  -V, --version            output version information, then exit\n");
+	printf("  -?, --help               show this help, then exit\n");
+}
+
 /* Prints what the program takes and does. */
 void
 eb_options_print_help(void)
 {
 	printf("%s brings PostgreSQL's notifications to commands and webhooks.\n\n", EB_PROGNAME);
-	printf("Usage:\n  %s listen [OPTION]... --channel=NAME... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
+	printf("Usage:\n"
+		   "  %s listen [OPTION]... --channel=NAME... [DBNAME [USERNAME]]\n"
+		   "  %s run [OPTION]... [DBNAME [USERNAME]]\n\n", EB_PROGNAME, EB_PROGNAME);
+	printf("\"run\" delivers to the targets of rules that are webhooks and commands; see\n"
+		   "\"%s run --help\". What follows is about \"listen\".\n\n", EB_PROGNAME);
 	printf("Each message that is notified on a channel becomes one line of JSON:\n"
 		   "  {\"channel\":\"...\",\"pid\":...,\"payload\":...,\"received\":\"...\"}\n"
 		   "A payload that is JSON stands there as JSON, any other as a string.\n\n");
@@ -118,18 +140,7 @@ eb_options_print_help(void)
 	printf("      --stop-timeout=SECONDS\n"
 		   "                           when stopping, give up after this time what is not\n"
 		   "                           delivered (default: 60)\n");
-	printf("\nConnection options:\n");
-	printf("  -d, --dbname=DBNAME      database name, connection string or URI\n");
-	printf("  -h, --host=HOSTNAME      database server host or socket directory\n");
-	printf("  -p, --port=PORT          database server port\n");
-	printf("  -U, --username=USERNAME  database user name\n");
-	printf("  -w, --no-password        never prompt for password\n");
-	printf("  -W, --password           force password prompt\n");
-	printf("\nOther options:\n");
-	printf("  -q, --quiet              log warnings and errors only\n");
-	printf("  -v, --verbose            log more\n");
-	printf("  -V, --version            output version information, then exit\n");
-	printf("  -?, --help               show this help, then exit\n");
+	eb_options_print_common();
 	printf("\nA command that ends with status 0 has taken the message; 126 and 127 are not\n"
 		   "tried again, any other is.  A webhook that answers 2xx has taken it; 408, 429,\n"
 		   "5xx and no answer are tried again, not before the time that Retry-After asks\n"
@@ -146,16 +157,16 @@ eb_options_print_help(void)
 }
 
 /* Ends the program because of a mistake on the command line. */
-static void
-usage_error(void)
+void
+eb_options_usage_error(void)
 {
 	pg_log_error_hint("Try \"%s --help\" for more information.", EB_PROGNAME);
 	exit(EB_EXIT_USAGE);
 }
 
 /* A whole number within bounds. */
-static int
-parse_count(const char *option, const char *text, int min, int max)
+int
+eb_options_parse_count(const char *option, const char *text, int min, int max)
 {
 	char	   *end;
 	long		value;
@@ -166,14 +177,14 @@ parse_count(const char *option, const char *text, int min, int max)
 	{
 		pg_log_error("invalid value \"%s\" for option --%s", text, option);
 		pg_log_error_detail("It must be a whole number from %d to %d.", min, max);
-		usage_error();
+		eb_options_usage_error();
 	}
 	return (int) value;
 }
 
 /* A time in seconds, fractions allowed, as milliseconds. */
-static int
-parse_seconds(const char *option, const char *text, int min_ms)
+int
+eb_options_parse_seconds(const char *option, const char *text, int min_ms)
 {
 	const int	max_seconds = 1000000;
 	char	   *end;
@@ -187,7 +198,7 @@ parse_seconds(const char *option, const char *text, int min_ms)
 		pg_log_error("invalid value \"%s\" for option --%s", text, option);
 		pg_log_error_detail("It must be a number of seconds from %g to %d.",
 							min_ms / 1000.0, max_seconds);
-		usage_error();
+		eb_options_usage_error();
 	}
 	return (int) (value * 1000);
 }
@@ -198,13 +209,13 @@ add_channel(EbListenOptions *options, const char *name)
 	if (*name == '\0')
 	{
 		pg_log_error("channel name must not be empty");
-		usage_error();
+		eb_options_usage_error();
 	}
 	if (strlen(name) >= NAMEDATALEN)
 	{
 		pg_log_error("channel name \"%s\" is too long", name);
 		pg_log_error_detail("It must be shorter than %d bytes.", NAMEDATALEN);
-		usage_error();
+		eb_options_usage_error();
 	}
 	if (!simple_string_list_member(&options->channels, name))
 		simple_string_list_append(&options->channels, name);
@@ -219,13 +230,13 @@ set_webhook(EbListenOptions *options, char *url, const char *where)
 	if (options->webhook_url)
 	{
 		pg_log_error("only one webhook can be given");
-		usage_error();
+		eb_options_usage_error();
 	}
 	if (!eb_http_check_url(url, &reason))
 	{
 		/* the URL is not shown: it may be right but for one letter */
 		pg_log_error("cannot use the webhook URL from %s: %s", where, reason);
-		usage_error();
+		eb_options_usage_error();
 	}
 	options->webhook_url = url;
 }
@@ -239,7 +250,7 @@ set_webhook_from_env(EbListenOptions *options, const char *name)
 	if (value == NULL || *value == '\0')
 	{
 		pg_log_error("environment variable \"%s\" is not set", name);
-		usage_error();
+		eb_options_usage_error();
 	}
 	url = pg_strdup(value);
 
@@ -281,6 +292,61 @@ set_string(char **field, const char *value)
 	*field = pg_strdup(value);
 }
 
+/* Takes an option that every command has. */
+void
+eb_options_take_common(EbConnectionOptions *connection, int opt)
+{
+	switch (opt)
+	{
+		case 'd':
+			set_string(&connection->dbname, optarg);
+			break;
+		case 'h':
+			set_string(&connection->host, optarg);
+			break;
+		case 'p':
+			set_string(&connection->port, optarg);
+			break;
+		case 'U':
+			set_string(&connection->username, optarg);
+			break;
+		case 'w':
+			connection->prompt = EB_PROMPT_NEVER;
+			break;
+		case 'W':
+			connection->prompt = EB_PROMPT_ALWAYS;
+			break;
+		case 'q':
+			pg_logging_set_level(PG_LOG_WARNING);
+			break;
+		case 'v':
+			pg_logging_set_level(PG_LOG_DEBUG);
+			break;
+		case 'V':
+			printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
+			exit(EB_EXIT_OK);
+		default:
+			/* getopt has said what is wrong */
+			eb_options_usage_error();
+	}
+}
+
+/* Takes what follows the options: the database, and the user. */
+void
+eb_options_take_names(EbConnectionOptions *connection, int argc, char **argv)
+{
+	if (optind < argc && connection->dbname == NULL)
+		connection->dbname = pg_strdup(argv[optind++]);
+	if (optind < argc && connection->username == NULL)
+		connection->username = pg_strdup(argv[optind++]);
+	if (optind < argc)
+	{
+		pg_log_error("too many command-line arguments (first is \"%s\")",
+					 argv[optind]);
+		eb_options_usage_error();
+	}
+}
+
 /* Takes one option of "listen". */
 static void
 take_listen_option(EbListenOptions *options, int opt, const char *name)
@@ -291,10 +357,10 @@ take_listen_option(EbListenOptions *options, int opt, const char *name)
 			add_channel(options, optarg);
 			break;
 		case OPT_COUNT:
-			options->count = parse_count(name, optarg, 1, PG_INT32_MAX);
+			options->count = eb_options_parse_count(name, optarg, 1, PG_INT32_MAX);
 			break;
 		case OPT_TIMEOUT:
-			options->timeout_ms = parse_seconds(name, optarg, 1);
+			options->timeout_ms = eb_options_parse_seconds(name, optarg, 1);
 			break;
 		case OPT_PRINT:
 			options->print = true;
@@ -303,7 +369,7 @@ take_listen_option(EbListenOptions *options, int opt, const char *name)
 			if (options->command)
 			{
 				pg_log_error("only one command can be given");
-				usage_error();
+				eb_options_usage_error();
 			}
 			options->command = pg_strdup(optarg);
 			break;
@@ -321,59 +387,31 @@ take_listen_option(EbListenOptions *options, int opt, const char *name)
 			options->payload_only = true;
 			break;
 		case OPT_JOBS:
-			options->jobs = parse_count(name, optarg, 1, 1000);
+			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);
 			break;
 		case OPT_RETRIES:
-			options->policy.max_retries = parse_count(name, optarg, 0, 1000);
+			options->policy.max_retries = eb_options_parse_count(name, optarg, 0, 1000);
 			break;
 		case OPT_RETRY_DELAY:
-			options->policy.first_delay_ms = parse_seconds(name, optarg, 1);
+			options->policy.first_delay_ms = eb_options_parse_seconds(name, optarg, 1);
 			break;
 		case OPT_RETRY_MAX_DELAY:
-			options->policy.max_delay_ms = parse_seconds(name, optarg, 1);
+			options->policy.max_delay_ms = eb_options_parse_seconds(name, optarg, 1);
 			break;
 		case OPT_EXEC_TIMEOUT:
-			options->exec_timeout_ms = parse_seconds(name, optarg, 0);
+			options->exec_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
 			break;
 		case OPT_WEBHOOK_TIMEOUT:
-			options->webhook_timeout_ms = parse_seconds(name, optarg, 1);
+			options->webhook_timeout_ms = eb_options_parse_seconds(name, optarg, 1);
 			break;
 		case OPT_STOP_TIMEOUT:
-			options->stop_timeout_ms = parse_seconds(name, optarg, 0);
+			options->stop_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
 			break;
 		case OPT_STOP_ON_FAILURE:
 			options->stop_on_failure = true;
 			break;
-		case 'd':
-			set_string(&options->connection.dbname, optarg);
-			break;
-		case 'h':
-			set_string(&options->connection.host, optarg);
-			break;
-		case 'p':
-			set_string(&options->connection.port, optarg);
-			break;
-		case 'U':
-			set_string(&options->connection.username, optarg);
-			break;
-		case 'w':
-			options->connection.prompt = EB_PROMPT_NEVER;
-			break;
-		case 'W':
-			options->connection.prompt = EB_PROMPT_ALWAYS;
-			break;
-		case 'q':
-			pg_logging_set_level(PG_LOG_WARNING);
-			break;
-		case 'v':
-			pg_logging_set_level(PG_LOG_DEBUG);
-			break;
-		case 'V':
-			printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
-			exit(EB_EXIT_OK);
 		default:
-			/* getopt has said what is wrong */
-			usage_error();
+			eb_options_take_common(&options->connection, opt);
 	}
 }
 
@@ -409,20 +447,11 @@ eb_options_parse_listen(EbListenOptions *options, int argc, char **argv)
 		take_listen_option(options, opt, listen_options[index].name);
 	}
 
-	if (optind < argc && options->connection.dbname == NULL)
-		options->connection.dbname = pg_strdup(argv[optind++]);
-	if (optind < argc && options->connection.username == NULL)
-		options->connection.username = pg_strdup(argv[optind++]);
-	if (optind < argc)
-	{
-		pg_log_error("too many command-line arguments (first is \"%s\")",
-					 argv[optind]);
-		usage_error();
-	}
+	eb_options_take_names(&options->connection, argc, argv);
 	if (options->channels.head == NULL)
 	{
 		pg_log_error("no channel given");
-		usage_error();
+		eb_options_usage_error();
 	}
 	if (options->command == NULL && options->webhook_url == NULL)
 		options->print = true;

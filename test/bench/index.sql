@@ -57,6 +57,7 @@ SELECT set_config('bench.jsquery', :'jsquery', false) \g /dev/null
 
 \if :{?table}
 CREATE TEMP VIEW chosen AS SELECT event FROM :table;
+SELECT count(*) AS n FROM :table \gset
 SELECT set_config('bench.table', :'table', false) \g /dev/null
 \else
 SELECT set_config('bench.table', 'bench_events', false) \g /dev/null

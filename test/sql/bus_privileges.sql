@@ -212,7 +212,7 @@ SELECT name, owner FROM rules ORDER BY name;
 SET ROLE regress_bus_stranger;
 SELECT count(*) FROM rules;
 RESET ROLE;
-SELECT remove_targets('w', '{f,p}', 'orders'), delete_rule('w', 'orders'), delete_rule('r', 'orders'), remove_permission(remove_all_permissions => true, event_bus_name => 'orders');
+SELECT remove_targets('w', '{f,p,o}', 'orders'), delete_rule('w', 'orders'), delete_rule('r', 'orders'), remove_permission(remove_all_permissions => true, event_bus_name => 'orders');
 SELECT delete_topic('admins'), delete_log_group('admins'), delete_task('admins'), delete_api_destination('admins'), delete_event_bus('orders');
 
 -- every function of the extension that is SECURITY DEFINER is an internal one

@@ -182,8 +182,9 @@ SELECT who FROM public.by_whom;
 SELECT count(*) FROM dead_letters;
 SELECT DISTINCT rule_name FROM delivery_status;
 SELECT count(*) FROM delivery_log;
-SELECT worker_sleep(10);
+SELECT worker_sleep();
 RESET SESSION AUTHORIZATION;
+SELECT worker_sleep(9);
 
 /* The bell's functions. */
 SELECT worker_sleep(), worker_sleep(1);

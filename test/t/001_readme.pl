@@ -137,7 +137,10 @@ is(join(' ', grep { !$anchor{$_} } $readme =~ /\]\(#(.*?)\)/g), '', 'links lead 
 SKIP:
 {
 	my ($help, $errors) = ('', '');
-	eval { IPC::Run::run([ 'eventbridge-worker', '--help' ], '>', \$help, '2>', \$errors) }
+	eval {
+		IPC::Run::run([ 'eventbridge-worker', '--help' ], '>', \$help, '2>', \$errors)
+		  && IPC::Run::run([ 'eventbridge-worker', 'run', '--help' ], '>>', \$help, '2>', \$errors);
+	  }
 	  or skip 'eventbridge-worker is not built', 1;
 
 	my %option = map { $_ => 1 } $readme =~ /(--[a-z][a-z-]*)/g;

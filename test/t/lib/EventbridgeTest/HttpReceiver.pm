@@ -11,6 +11,7 @@ EventbridgeTest::HttpReceiver - an HTTP server that answers as it is told
 	{ status => 500 },                  # the first request gets this,
 	{ status => 429, headers => ['Retry-After: 2'] },
 	{ hang => 1 },                      # no answer
+	{ delay => 0.5, status => 200 },    # an answer half a second later
 	{ close => 1 },                     # the connection is closed
 	{ status => 200, body => 'ok' });   # this one and all after it
   $receiver->url;
@@ -90,6 +91,12 @@ sub serve
 			push @hanging, $socket;
 			next;
 		}
+		if ($answer->{delay})
+		{
+			local $SIG{CHLD} = 'IGNORE';
+			next if fork();
+			select(undef, undef, undef, $answer->{delay});
+		}
 		if (!$answer->{close})
 		{
 			my $body = $answer->{body} // '';
@@ -100,6 +107,7 @@ sub serve
 				'Connection: close', '', $body);
 		}
 		close $socket;
+		POSIX::_exit(0) if $answer->{delay};
 	}
 }
 

@@ -52,9 +52,24 @@ sub listen
 sub start
 {
 	my ($class, $node, @args) = @_;
+	return $class->start_command('listen', $node, @args);
+}
+
+# Starts "eventbridge-worker run" and waits until it is connected.
+sub run
+{
+	my ($class, $node, @args) = @_;
+	my $self = $class->start_command('run', $node, @args);
+	$self->wait_for_log(qr/delivering from database/);
+	return $self;
+}
+
+sub start_command
+{
+	my ($class, $name, $node, @args) = @_;
 	my $self = bless { out => '', err => '' }, $class;
 	my @command = (
-		'eventbridge-worker', 'listen', '-w', '-d',
+		'eventbridge-worker', $name, '-w', '-d',
 		$node->connstr('postgres'), @args);
 
 	$self->{timer} = IPC::Run::timer($PostgreSQL::Test::Utils::timeout_default);

@@ -1,0 +1,408 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatch.c
+ *	  Deliveries in hand, each in the line of its destination.
+ *
+ * A destination is an API destination or a task.  Each has a line of its own,
+ * a bound on what is under way there at once, and the rate that
+ * InvocationRateLimitPerSecond allows.
+ *
+ * What the worker may hold is bounded, and no destination may use it up, be
+ * it that it hangs or that it is slow.  So a line is only as long as what the
+ * destination takes in about a second, by its rate and by how long it has
+ * been taking; what is more is postponed: the database gets it back, to be
+ * given out again when its turn will have come.  Those turns are spread like
+ * the destination's pace, up to a minute ahead.
+ *
+ *	  take -> line -> under way -> done
+ *		 |	   |
+ *		 +-----+--> postponed: done, too
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include <sys/wait.h>
+
+#include "dispatch.h"
+#include "http.h"
+#include "loop.h"
+#include "process.h"
+#include "request.h"
+#include "retry.h"
+
+#define LINE_MS				1000	/* a line's length, in time */
+#define MAX_POSTPONE_MS		60000
+
+typedef struct EbDestination
+{
+	char	   *kind;
+	char	   *resource;
+	EbWork	   *first;			/* waiting, oldest first */
+	EbWork	   *last;
+	int			waiting;
+	EbWork	   *running;
+	int			nrunning;
+	double		mean_ms;		/* that an attempt took lately */
+	int			rate;			/* per second, 0: any */
+	double		tokens;			/* attempts that the rate allows now */
+	int64		refilled;		/* when they were counted */
+	int64		next_turn;		/* of what is postponed next */
+	EbTimer		timer;			/* next token */
+	bool		pumping;
+	struct EbDestination *next;
+} EbDestination;
+
+static const EbRunOptions *options;
+static EbWorkDone done;
+static EbDestination *destinations = NULL;
+
+static void pump(void *arg);
+
+void
+eb_work_free(EbWork *work)
+{
+	for (int i = 0; i < EB_WORK_NFIELDS; i++)
+		free(work->fields[i]);
+	free(work->message);
+	free(work);
+}
+
+/* We are through with it. */
+static void
+finish(EbWork *work, EbWorkOutcome outcome, const char *code,
+	   const char *message, int64 not_before_ms)
+{
+	work->outcome = outcome;
+	work->code = code;
+	work->message = message ? pg_strdup(message) : NULL;
+	work->not_before_ms = not_before_ms;
+	done(work);
+}
+
+/* An attempt has ended. */
+static void
+finish_attempt(EbWork *work, EbWorkOutcome outcome, const char *code,
+			   const char *message, int64 not_before_ms)
+{
+	EbDestination *d = work->destination;
+	EbWork	  **link = &d->running;
+
+	while (*link != work)
+		link = &(*link)->next;
+	*link = work->next;
+	work->next = NULL;
+	d->nrunning--;
+	d->mean_ms += ((double) (eb_loop_now() - work->started) - d->mean_ms) / 4;
+	finish(work, outcome, code, message, not_before_ms);
+	pump(d);
+}
+
+/* ---- commands ---- */
+
+/* The command that a task stands for, or NULL. */
+static const char *
+find_command(const char *task)
+{
+	size_t		len = strlen(task);
+
+	for (SimpleStringListCell *cell = options->commands.head; cell;
+		 cell = cell->next)
+		if (strncmp(cell->val, task, len) == 0 && cell->val[len] == '=')
+			return cell->val + len + 1;
+	return NULL;
+}
+
+/*
+ * Its exit status decides: 0 means delivered; 126 and 127, with which the
+ * shell says that there is no such command, that there is no hope; any other
+ * status, a signal, or a time-out, that it may be tried again.
+ */
+static void
+command_ended(void *arg, int status, bool timed_out)
+{
+	EbWork	   *work = arg;
+	int			code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	char		reason[128];
+
+	if (timed_out)
+		finish_attempt(work, EB_WORK_FAILED, "TIMEOUT",
+					   "the command took too long", 0);
+	else if (code == 0)
+		finish_attempt(work, EB_WORK_DELIVERED, NULL, NULL, 0);
+	else if (code < 0)
+	{
+		snprintf(reason, sizeof(reason), "the command was ended by signal %d",
+				 WTERMSIG(status));
+		finish_attempt(work, EB_WORK_FAILED, "ERROR_FROM_TARGET", reason, 0);
+	}
+	else
+	{
+		bool		missing = (code == 126 || code == 127);
+
+		snprintf(reason, sizeof(reason), "the command's exit status was %d", code);
+		finish_attempt(work, missing ? EB_WORK_REFUSED : EB_WORK_FAILED,
+					   missing ? "NO_RESOURCE" : "ERROR_FROM_TARGET", reason, 0);
+	}
+}
+
+static void
+start_command(EbWork *work)
+{
+	const char *command = find_command(work->fields[EB_WORK_RESOURCE]);
+	char	   *input;
+
+	if (command == NULL)
+	{
+		finish_attempt(work, EB_WORK_REFUSED, "NO_PERMISSIONS",
+					   "the worker's configuration has no command for this task", 0);
+		return;
+	}
+	input = psprintf("%s\n", work->fields[EB_WORK_INPUT]);
+	if (eb_process_start(command, input, options->command_timeout_ms,
+						 command_ended, work) == NULL)
+		finish_attempt(work, EB_WORK_FAILED, "INTERNAL_ERROR",
+					   "the command could not be started", 0);
+	free(input);
+}
+
+/* ---- requests ---- */
+
+/*
+ * Any 2xx status means delivered.  What is tried again is what API
+ * destinations try again: 401, 407, 409, 429 and 5xx, and requests that got
+ * no answer.
+ */
+static void
+request_ended(void *arg, const EbHttpResult *result)
+{
+	EbWork	   *work = arg;
+	EbWorkOutcome outcome = EB_WORK_FAILED;
+	const char *code;
+
+	if (!result->answered)
+		code = result->timed_out ? "TIMEOUT" : "CONNECTION_FAILURE";
+	else if (result->status >= 200 && result->status <= 299)
+	{
+		finish_attempt(work, EB_WORK_DELIVERED, NULL, NULL, 0);
+		return;
+	}
+	else if (result->status == 429)
+		code = "THROTTLING";
+	else if (result->status >= 500)
+		code = "ERROR_FROM_TARGET";
+	else
+	{
+		code = "SDK_CLIENT_ERROR";
+		if (result->status != 401 && result->status != 407 &&
+			result->status != 409)
+			outcome = EB_WORK_REFUSED;
+	}
+	if (result->retry_after_ms == EB_RETRY_AFTER_NEVER)
+		outcome = EB_WORK_REFUSED;
+	finish_attempt(work, outcome, code, result->text,
+				   Max(result->retry_after_ms, 0));
+}
+
+static void
+start_request(EbWork *work)
+{
+	const char *problem = NULL;
+	EbHttpRequest *request = eb_request_create(work, options->webhook_timeout_ms,
+											   &problem);
+
+	/* Configuration can be mended, so what fails here is tried again. */
+	if (request == NULL)
+	{
+		finish_attempt(work, EB_WORK_FAILED, "INVALID_PARAMETER", problem, 0);
+		return;
+	}
+	eb_http_send(request, request_ended, work);
+	eb_request_free(request);
+}
+
+/* ---- lines ---- */
+
+static EbDestination *
+get_destination(const EbWork *work)
+{
+	const char *kind = work->fields[EB_WORK_KIND];
+	const char *resource = work->fields[EB_WORK_RESOURCE];
+	EbDestination *d;
+
+	for (d = destinations; d; d = d->next)
+		if (strcmp(d->resource, resource) == 0 && strcmp(d->kind, kind) == 0)
+			return d;
+	d = pg_malloc0(sizeof(EbDestination));
+	d->kind = pg_strdup(kind);
+	d->resource = pg_strdup(resource);
+	d->refilled = eb_loop_now();
+	d->tokens = 1;
+	d->next = destinations;
+	destinations = d;
+	return d;
+}
+
+/* Counts the attempts that the rate allows by now: at most those of 0.1 s. */
+static void
+refill(EbDestination *d)
+{
+	int64		now = eb_loop_now();
+
+	if (d->rate == 0)
+		d->tokens = options->jobs;
+	else
+	{
+		d->tokens += (now - d->refilled) * d->rate / 1000.0;
+		d->tokens = Min(d->tokens, Max(d->rate / 10.0, 1));
+	}
+	d->refilled = now;
+}
+
+/* Milliseconds from one attempt to the next, as things are. */
+static double
+pace_ms(const EbDestination *d)
+{
+	double		each = d->mean_ms;
+
+	/* What is under way may take long before it counts. */
+	for (const EbWork *work = d->running; work; work = work->next)
+		each = Max(each, (double) (eb_loop_now() - work->started));
+	each /= options->jobs;
+	return d->rate > 0 ? Max(each, 1000.0 / d->rate) : each;
+}
+
+/* How many may wait: for their time, and never so many that others cannot. */
+static int
+line_limit(const EbDestination *d)
+{
+	double		pace = pace_ms(d);
+	int			limit = Max(options->max_deliveries / 2, 1);
+
+	if (pace * limit > LINE_MS)
+		limit = (int) (LINE_MS / pace);
+	return Max(limit, 1);
+}
+
+/* Gives a delivery back until its turn will have come. */
+static void
+postpone(EbDestination *d, EbWork *work)
+{
+	double		pace = pace_ms(d);
+	int64		now = eb_loop_now();
+	int64		delay;
+
+	d->next_turn = Max(d->next_turn, now + (int64) (d->waiting * pace));
+	delay = Min(d->next_turn - now, MAX_POSTPONE_MS);
+	d->next_turn = now + delay + (int64) pace;
+	finish(work, EB_WORK_POSTPONED, NULL, NULL, Max(delay, 100));
+}
+
+/* Takes the last of the line out of it. */
+static EbWork *
+pop_last(EbDestination *d)
+{
+	EbWork	   *work = d->last;
+	EbWork	  **link = &d->first;
+
+	d->last = NULL;
+	while (*link != work)
+	{
+		d->last = *link;
+		link = &(*link)->next;
+	}
+	*link = NULL;
+	d->waiting--;
+	return work;
+}
+
+/* Starts what may be started. */
+static void
+pump(void *arg)
+{
+	EbDestination *d = arg;
+
+	/* An attempt may end at once and come back to here. */
+	if (d->pumping)
+		return;
+	d->pumping = true;
+	while (d->first && d->nrunning < options->jobs)
+	{
+		EbWork	   *work = d->first;
+
+		refill(d);
+		if (d->tokens < 1)
+		{
+			eb_timer_set(&d->timer, (int64) ((1 - d->tokens) * 1000 / d->rate) + 1,
+						 pump, d);
+			break;
+		}
+		d->tokens -= 1;
+		d->first = work->next;
+		if (d->first == NULL)
+			d->last = NULL;
+		d->waiting--;
+		work->next = d->running;
+		d->running = work;
+		d->nrunning++;
+		work->started = eb_loop_now();
+		if (strcmp(d->kind, "task") == 0)
+			start_command(work);
+		else
+			start_request(work);
+	}
+	while (d->waiting > line_limit(d))
+		postpone(d, pop_last(d));
+	d->pumping = false;
+}
+
+/* To be called once. */
+void
+eb_dispatch_init(const EbRunOptions *run_options, EbWorkDone work_done)
+{
+	options = run_options;
+	done = work_done;
+	eb_http_init();
+	eb_process_init();
+}
+
+/* Takes a delivery in hand; done() may be called before this returns. */
+void
+eb_dispatch_take(EbWork *work)
+{
+	EbDestination *d = get_destination(work);
+
+	d->rate = atoi(work->fields[EB_WORK_RATE]);
+	work->destination = d;
+	if (d->last)
+		d->last->next = work;
+	else
+		d->first = work;
+	d->last = work;
+	d->waiting++;
+	pump(d);
+}
+
+/* Gives back what has not been started. */
+void
+eb_dispatch_give_back(void)
+{
+	for (EbDestination *d = destinations; d; d = d->next)
+		while (d->last)
+			finish(pop_last(d), EB_WORK_POSTPONED, NULL, NULL, 0);
+}
+
+/* The same when there is nobody to give it to.  Returns how many. */
+int
+eb_dispatch_forget_waiting(void)
+{
+	int			n = 0;
+
+	for (EbDestination *d = destinations; d; d = d->next)
+		while (d->last)
+		{
+			eb_work_free(pop_last(d));
+			n++;
+		}
+	return n;
+}

@@ -1,0 +1,185 @@
+/*-------------------------------------------------------------------------
+ *
+ * options_run.c
+ *	  The command line of eventbridge-worker run.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include "getopt_long.h"
+#include "log.h"
+#include "options.h"
+#include "secret.h"
+#include "worker.h"
+
+/* Long options without a letter. */
+enum
+{
+	OPT_ALLOW_COMMAND = 1000,
+	OPT_ALLOW_SECRET,
+	OPT_COMMAND_TIMEOUT,
+	OPT_JOBS,
+	OPT_MAX_DELIVERIES,
+	OPT_ONCE,
+	OPT_STOP_TIMEOUT,
+	OPT_WEBHOOK_TIMEOUT,
+	OPT_HELP
+};
+
+static const struct option run_options[] = {
+	{"allow-command", required_argument, NULL, OPT_ALLOW_COMMAND},
+	{"allow-secret", required_argument, NULL, OPT_ALLOW_SECRET},
+	{"command-timeout", required_argument, NULL, OPT_COMMAND_TIMEOUT},
+	{"jobs", required_argument, NULL, OPT_JOBS},
+	{"max-deliveries", required_argument, NULL, OPT_MAX_DELIVERIES},
+	{"once", no_argument, NULL, OPT_ONCE},
+	{"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
+	{"webhook-timeout", required_argument, NULL, OPT_WEBHOOK_TIMEOUT},
+	{"dbname", required_argument, NULL, 'd'},
+	{"host", required_argument, NULL, 'h'},
+	{"port", required_argument, NULL, 'p'},
+	{"username", required_argument, NULL, 'U'},
+	{"no-password", no_argument, NULL, 'w'},
+	{"password", no_argument, NULL, 'W'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0}
+};
+
+static void
+print_help(void)
+{
+	printf("%s run delivers events to API destinations and tasks, the targets of\n"
+		   "rules that are outside of the database.\n\n", EB_PROGNAME);
+	printf("Usage:\n  %s run [OPTION]... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
+	printf("      --allow-command=NAME=COMMAND\n"
+		   "                           for the task NAME run COMMAND by the shell, input on\n"
+		   "                           its standard input; may be given several times\n");
+	printf("      --allow-secret=REFERENCE[@HOST]\n"
+		   "                           use the secret that an API destination refers to as\n"
+		   "                           env:NAME (an environment variable) or file:NAME (the\n"
+		   "                           first line of a file), for requests to HOST only if\n"
+		   "                           there is one; may be given several times\n");
+	printf("      --once               deliver what is due and end\n");
+	printf("      --jobs=N             deliveries under way at once to one API destination\n"
+		   "                           or task (default: 10)\n");
+	printf("      --max-deliveries=N   deliveries in hand at once (default: 500)\n");
+	printf("      --webhook-timeout=SECONDS\n"
+		   "                           time for a request (default: 5)\n");
+	printf("      --command-timeout=SECONDS\n"
+		   "                           time for a command, 0 for no limit (default: 60)\n");
+	printf("      --stop-timeout=SECONDS\n"
+		   "                           when stopping, time for what is under way\n"
+		   "                           (default: 60)\n");
+	eb_options_print_common();
+	printf("\nA request that is answered by 2xx has been delivered. 401, 407, 409, 429, 5xx\n"
+		   "and no answer are tried again, not before the time that Retry-After asks for;\n"
+		   "after any other answer the event goes to the target's dead-letter queue. A\n"
+		   "command that ends with status 0 has taken the event; 126 and 127 are not tried\n"
+		   "again, any other is.\n");
+	printf("\nSIGTERM and SIGINT stop the program after what is under way has ended; what\n"
+		   "waits is given back. A second one stops it at once: what was under way is\n"
+		   "delivered again.\n");
+	printf("\nExit status:\n"
+		   "  0  stopped by a signal, or nothing was left to do\n"
+		   "  1  wrong option, or no resources left\n"
+		   "  2  no connection could be made at start, or the database is not set up\n"
+		   "  3  what was under way did not end in time\n"
+		   "  5  stopped at once by a second signal\n");
+}
+
+static void
+allow_command(EbRunOptions *options, const char *text)
+{
+	const char *sign = strchr(text, '=');
+
+	if (sign == NULL || sign == text || sign[1] == '\0')
+	{
+		pg_log_error("invalid value \"%s\" for option --allow-command", text);
+		pg_log_error_detail("It must be NAME=COMMAND.");
+		eb_options_usage_error();
+	}
+	simple_string_list_append(&options->commands, text);
+}
+
+static void
+allow_secret(const char *text)
+{
+	const char *reason;
+
+	if (!eb_secret_allow(text, &reason))
+	{
+		pg_log_error("invalid value \"%s\" for option --allow-secret: %s", text,
+					 reason);
+		eb_options_usage_error();
+	}
+}
+
+static void
+take_option(EbRunOptions *options, int opt, const char *name)
+{
+	switch (opt)
+	{
+		case OPT_ALLOW_COMMAND:
+			allow_command(options, optarg);
+			break;
+		case OPT_ALLOW_SECRET:
+			allow_secret(optarg);
+			break;
+		case OPT_COMMAND_TIMEOUT:
+			options->command_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
+			break;
+		case OPT_JOBS:
+			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);
+			break;
+		case OPT_MAX_DELIVERIES:
+			options->max_deliveries = eb_options_parse_count(name, optarg, 1, 10000);
+			break;
+		case OPT_ONCE:
+			options->once = true;
+			break;
+		case OPT_STOP_TIMEOUT:
+			options->stop_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
+			break;
+		case OPT_WEBHOOK_TIMEOUT:
+			options->webhook_timeout_ms = eb_options_parse_seconds(name, optarg, 1);
+			break;
+		default:
+			eb_options_take_common(&options->connection, opt);
+	}
+}
+
+/*
+ * Reads the options of "run", which follow argv[0].  Ends the program if they
+ * are wrong, or ask for no more than help or the version.
+ */
+void
+eb_options_parse_run(EbRunOptions *options, int argc, char **argv)
+{
+	int			opt;
+	int			index = 0;
+
+	memset(options, 0, sizeof(*options));
+	options->max_deliveries = 500;
+	options->jobs = 10;
+	options->webhook_timeout_ms = 5000;
+	options->command_timeout_ms = 60000;
+	options->stop_timeout_ms = 60000;
+
+	while ((opt = getopt_long(argc, argv, "d:h:p:U:wWqvV?", run_options,
+							  &index)) != -1)
+	{
+		/* getopt answers '?' for a mistake, too */
+		if (opt == OPT_HELP ||
+			(opt == '?' && strcmp(argv[optind - 1], "-?") == 0))
+		{
+			print_help();
+			exit(EB_EXIT_OK);
+		}
+		take_option(options, opt, run_options[index].name);
+	}
+	eb_options_take_names(&options->connection, argc, argv);
+}
