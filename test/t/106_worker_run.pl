@@ -373,7 +373,7 @@ sql(q{ALTER SYSTEM SET eventbridge.retry_delay = 60000; SELECT pg_reload_conf()}
 put('restart');
 $worker = worker('-v');
 wait_for_requests($receiver, 1, 'one is under way');
-$node->restart('immediate');
+$node->restart;
 $worker->wait_for_log(qr/connected again/);
 wait_for(q{SELECT count(*) = 0 FROM eventbridge.delivery_retry WHERE target_id = (SELECT max(target_id) FROM eventbridge.target)},
 	'the report comes after the reconnection');
