@@ -441,6 +441,60 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _find_pipe(text) IS 'Internal: a pipe by name or ARN, if the caller owns it.';
 
+CREATE FUNCTION update_pipe(name text, changes jsonb) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION update_pipe(text, jsonb) IS
+'Changes a pipe that the caller owns, and returns its ARN (UpdatePipe). Each member that is given takes the place of the old one as a whole; an empty Enrichment takes it away. Name, Source and StartingPosition cannot be changed. It goes on where it was, and a batch that failed begins anew.';
+
+CREATE FUNCTION _update_pipe(p_name text, p_changes jsonb) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	made eventbridge.pipe := eventbridge._find_pipe(p_name);
+	position constant text[] := '{SourceParameters,DynamoDBStreamParameters,StartingPosition}';
+	faults text[] := '{}';
+	wanted jsonb;
+BEGIN
+	PERFORM eventbridge._check_members(coalesce(p_changes, 'null'), 'the changes of a pipe',
+		'{Description,DesiredState,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration}');
+	IF p_changes #>> position <> made.definition #>> position THEN
+		PERFORM eventbridge._raise('ValidationException', 'StartingPosition cannot be changed');
+	END IF;
+	wanted := made.definition || p_changes;
+	IF wanted #> '{SourceParameters,DynamoDBStreamParameters}' IS NOT NULL THEN
+		wanted := jsonb_set(wanted, position, made.definition #> position);
+	END IF;
+	IF wanted ->> 'Enrichment' = '' THEN
+		wanted := wanted - '{Enrichment,EnrichmentParameters}'::text[];
+	END IF;
+	faults := eventbridge._check(faults, wanted ->> 'Description', 'description', 512);
+	faults := eventbridge._check(faults, wanted ->> 'Target', 'target', 1600, required => true);
+	faults := eventbridge._check(faults, wanted ->> 'Enrichment', 'enrichment', 1600);
+	faults := eventbridge._check_enum(faults, wanted ->> 'DesiredState', 'desiredState', '{RUNNING, STOPPED}');
+	PERFORM eventbridge._raise_faults(faults);
+
+	made.definition := wanted;
+	IF p_changes ? 'RoleArn' THEN
+		made.role := eventbridge._require_role(p_changes ->> 'RoleArn');
+	END IF;
+	made.enrichment := NULL;
+	made.dead_letter_queue := NULL;
+	made.log_group := NULL;
+	made := eventbridge._set_pipe_source(made, NULL);
+	made := eventbridge._set_pipe_target(made, NULL);
+	UPDATE eventbridge.pipe AS p SET role = made.role, definition = made.definition, filters = made.filters, enrichment = made.enrichment,
+		target_kind = made.target_kind, target_resource = made.target_resource, batch_size = made.batch_size,
+		batching_window = made.batching_window, maximum_record_age = made.maximum_record_age,
+		maximum_retry_attempts = made.maximum_retry_attempts, bisect = made.bisect, dead_letter_queue = made.dead_letter_queue,
+		log_level = made.log_level, log_group = made.log_group, log_data = made.log_data,
+		current_state = coalesce(p_changes ->> 'DesiredState', p.current_state),
+		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
+	WHERE p.pipe_id = made.pipe_id;
+	UPDATE eventbridge.pipe_position AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
+	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
+	RETURN eventbridge._pipe_arn(made.name);
+END $$;
+COMMENT ON FUNCTION _update_pipe(text, jsonb) IS 'Internal: see update_pipe.';
+
 CREATE FUNCTION start_pipe(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION start_pipe(text) IS
@@ -1199,7 +1253,7 @@ COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged l
 /* Who manages pipes and streams is not everybody. */
 REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb),
-	start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
+	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
 	enable_stream(regclass, text, interval), _enable_stream(regclass, text, interval),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
 	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),

@@ -247,6 +247,24 @@ SELECT delete_pipe('bad');
 REVOKE ALL ON FUNCTION create_pipe(jsonb), start_pipe(text), stop_pipe(text), delete_pipe(text) FROM regress_pipes_other;
 DROP ROLE regress_pipes_other, regress_pipes_runner;
 
+-- a change: the rest stays as it was, and so does the position
+TRUNCATE pipes_calls;
+SELECT pg_temp.make('changing', 'arn:aws:lambda:us-east-1:000000000000:function:pipes_call', '{"Enrichment": "arn:aws:lambda:us-east-1:000000000000:function:pipes_enrich"}');
+INSERT INTO pipes_appointments VALUES (71);
+SELECT update_pipe('changing', '{"Enrichment": "", "TargetParameters": {"InputTemplate": "{\"id\": <$.dynamodb.Keys.id.N>}"}, "SourceParameters": {"DynamoDBStreamParameters": {"BatchSize": 7}}}');
+CALL run_deliveries();
+SELECT input FROM pipes_calls ORDER BY n;
+SELECT describe_pipe('changing') - '{Source,CreationTime,LastModifiedTime,Arn}'::text[];
+SELECT update_pipe('changing', '{"DesiredState": "STOPPED"}');
+SELECT describe_pipe('changing') ->> 'CurrentState';
+SELECT update_pipe('changing', '{"Source": "x"}');
+SELECT update_pipe('changing', '{"SourceParameters": {"DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
+SELECT update_pipe('changing', '{"DesiredState": "ASLEEP"}');
+SELECT update_pipe('changing', '{"Target": "arn:aws:lambda:us-east-1:000000000000:function:nothing"}');
+SELECT update_pipe('changing', NULL);
+SELECT update_pipe('nothing', '{}');
+SELECT delete_pipe('changing');
+
 -- a pipe whose target is gone stops and says why
 SELECT pg_temp.make('lost', 'arn:aws:lambda:us-east-1:000000000000:function:pipes_call');
 DROP FUNCTION pipes_call(jsonb);
