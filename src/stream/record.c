@@ -309,7 +309,7 @@ is_wanted(EbCapture *capture, EbEventName event)
 		skeleton->time->val.numeric = int64_to_numeric(creation_time());
 	if (skeleton->size != NULL)
 	{
-		EbRecord		record;
+		EbRecord	record;
 
 		measure_record(capture, event, &record);
 		skeleton->size->val.numeric = int64_to_numeric(record.size);
