@@ -146,7 +146,8 @@ put('shop', 'owed');
 is($node->safe_psql('shop', "SELECT count(*) FROM calls WHERE v = 'owed'"), '0',
 	'no workers, no delivery');
 $node->append_conf('postgresql.conf', 'eventbridge.background_workers = on');
-$node->restart;
+$node->stop;
+$node->start;
 delivered_ok('owed', 'delivered after a restart');
 
 # A database can be dropped.

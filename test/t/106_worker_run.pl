@@ -362,7 +362,9 @@ put('killed', 1);
 wait_for_requests($receiver, 3, 'a second worker leaves them alone');
 $worker->signal('KILL');
 $worker->finish;
-wait_for_requests($receiver, 5, 'it makes them when the first is dead');
+# Where a worker was killed, a delivery may come once more.
+wait_for(q{SELECT count(*) = 0 FROM eventbridge.delivery_retry}, 'it makes them when the first is dead');
+cmp_ok(scalar($receiver->requests), '>=', 5, 'each of them');
 stop($second, 'second worker');
 $receiver->stop;
 
@@ -373,7 +375,8 @@ sql(q{ALTER SYSTEM SET eventbridge.retry_delay = 60000; SELECT pg_reload_conf()}
 put('restart');
 $worker = worker('-v');
 wait_for_requests($receiver, 1, 'one is under way');
-$node->restart;
+$node->stop;
+$node->start;
 $worker->wait_for_log(qr/connected again/);
 wait_for(q{SELECT count(*) = 0 FROM eventbridge.delivery_retry WHERE target_id = (SELECT max(target_id) FROM eventbridge.target)},
 	'the report comes after the reconnection');
