@@ -146,6 +146,7 @@ put('shop', 'owed');
 is($node->safe_psql('shop', "SELECT count(*) FROM calls WHERE v = 'owed'"), '0',
 	'no workers, no delivery');
 $node->append_conf('postgresql.conf', 'eventbridge.background_workers = on');
+# Not restart, which starts the server without a wrapper that it may have.
 $node->stop;
 $node->start;
 delivered_ok('owed', 'delivered after a restart');

@@ -375,6 +375,7 @@ sql(q{ALTER SYSTEM SET eventbridge.retry_delay = 60000; SELECT pg_reload_conf()}
 put('restart');
 $worker = worker('-v');
 wait_for_requests($receiver, 1, 'one is under way');
+# Not restart, which starts the server without a wrapper that it may have.
 $node->stop;
 $node->start;
 $worker->wait_for_log(qr/connected again/);
