@@ -44,6 +44,9 @@
 /* Time for which batches are delivered before a commit. */
 #define COMMIT_INTERVAL		(500 * INT64CONST(1000))	/* microseconds */
 
+/* Records after which it is the turn of the role's other pipes and deliveries. */
+#define RECORDS_IN_TURN		1000
+
 PG_FUNCTION_INFO_V1(eb_note_lane);
 
 typedef struct Pipe
@@ -775,8 +778,8 @@ run_step(Oid role, int64 pipe_id)
 }
 
 /*
- * Serves the pipes of the session's role until they have nothing to do, or
- * about max_records were taken.  Returns how many.  SPI is connected and may
+ * Serves the pipes of the session's role, each for a while; no more than about
+ * max_records.  Returns how many.  SPI is connected and may
  * commit.
  */
 static int64
@@ -801,6 +804,7 @@ run_pipes(Oid role, int64 max_records)
 		uint32		high = (uint32) (pipes[i] >> 32);
 		uint32		low = (uint32) pipes[i];
 		int64		taken;
+		int64		taken_here = 0;
 
 		if (!eb_lock(EB_LOCK_PIPE, high, low, ExclusiveLock, true, false))
 			continue;
@@ -811,8 +815,11 @@ run_pipes(Oid role, int64 max_records)
 			eb_commit_lazily();
 			MemoryContextSwitchTo(context);
 			MemoryContextReset(step);
-			total += taken;
-		} while (taken > 0 && total < max_records && is_runnable(role, pipes[i]));
+			taken_here += taken;
+		} while (taken > 0 && taken_here < RECORDS_IN_TURN &&
+				 total + taken_here < max_records &&
+				 is_runnable(role, pipes[i]));
+		total += taken_here;
 		eb_unlock(EB_LOCK_PIPE, high, low, ExclusiveLock, true);
 	}
 	MemoryContextSwitchTo(oldcontext);
