@@ -184,6 +184,7 @@ extern void eb_target_init(void);
 extern Oid	eb_target_lane(int64 target_id);
 extern HTAB *eb_targets_create(void);
 extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
+extern EbTargetKind eb_target_kind(const char *kind);
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
 extern void eb_target_deliver(EbInvocation *invocation);
 
@@ -218,7 +219,6 @@ extern void eb_client_end(XactEvent event);
 
 /* run.c */
 extern int64 eb_run_pass(int64 max_deliveries);
-extern void eb_commit(void);
 extern void eb_commit_lazily(void);
 
 /* Serves a role's pipes, up to about so many records; set by their room. */

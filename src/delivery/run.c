@@ -42,8 +42,8 @@ int64		(*eb_run_pipes) (Oid role, int64 max_records) = NULL;
 
 /* ---- transactions ---- */
 
-void
-eb_commit(void)
+static void
+commit(void)
 {
 	SPI_commit();
 	XactIsoLevel = XACT_READ_COMMITTED;
@@ -54,7 +54,7 @@ eb_commit_lazily(void)
 {
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	eb_commit();
+	commit();
 }
 
 /* Invocations of user code that share a subtransaction. */
@@ -249,7 +249,7 @@ rotate(SPIPlanPtr *rotate_plan, const char *rotate_sql,
 	eb_internal_execute(rotate_plan, rotate_sql, 0, NULL, NULL, NULL);
 	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						 &isnull);
-	eb_commit();
+	commit();
 	if (!isnull)
 	{
 		eb_internal_execute(turn_plan, turn_sql, 1, types, &next, NULL);
@@ -331,7 +331,7 @@ eb_run_pass(int64 max_deliveries)
 	int64		total = 0;
 	int64		before;
 
-	eb_commit();
+	commit();
 	do
 	{
 		before = total;

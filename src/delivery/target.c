@@ -38,10 +38,8 @@
 #include "json/path.h"
 #include "json/value.h"
 #include "settings.h"
+#include "stream/capture.h"
 #include "transform/template.h"
-
-/* A notification's text must be shorter than this. */
-#define NOTIFY_LIMIT	8000
 
 /* Columns of _delivery_target(). */
 enum
@@ -116,8 +114,9 @@ eb_target_lane(int64 target_id)
 
 /* ---- reading a target ---- */
 
-static EbTargetKind
-target_kind(const char *kind)
+/* A kind by its name in the table of targets. */
+EbTargetKind
+eb_target_kind(const char *kind)
 {
 	static const struct
 	{
@@ -263,7 +262,7 @@ read_target(EbTarget *target)
 		return;
 
 	target->exists = true;
-	target->kind = target_kind(column_text(COLUMN_KIND));
+	target->kind = eb_target_kind(column_text(COLUMN_KIND));
 	target->name = column_text(COLUMN_NAME);
 	target->resource_id = DatumGetInt64(column_value(COLUMN_RESOURCE_ID,
 													 Int64GetDatum(0)));
@@ -535,7 +534,7 @@ notify(const EbTarget *target, const EbLogRow *row, const char *input)
 		else
 			escape_json(&payload, input);
 		appendStringInfoChar(&payload, '}');
-		if (payload.len < NOTIFY_LIMIT)
+		if (payload.len < EB_NOTIFY_LIMIT)
 		{
 			Async_Notify(target->name, payload.data);
 			return;

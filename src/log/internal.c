@@ -57,12 +57,19 @@ relation_owner(Oid relid)
 	return owner;
 }
 
+typedef struct Internal
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_level;
+} Internal;
+
 /*
- * From here to eb_internal_end() the session is the extension's owner.  An
+ * From here to end() the session is the extension's owner.  An
  * error in between puts everything back, as (sub)transaction abort does.
  */
-void
-eb_internal_begin(EbInternal *state)
+static void
+begin(Internal *state)
 {
 	GetUserIdAndSecContext(&state->userid, &state->sec_context);
 	SetUserIdAndSecContext(relation_owner(eb_relation("delivery_retry")),
@@ -74,8 +81,8 @@ eb_internal_begin(EbInternal *state)
 							 true, 0, false);
 }
 
-void
-eb_internal_end(EbInternal *state)
+static void
+end(Internal *state)
 {
 	AtEOXact_GUC(false, state->guc_level);
 	SetUserIdAndSecContext(state->userid, state->sec_context);
@@ -87,10 +94,10 @@ execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
-	EbInternal	state;
+	Internal	state;
 	int			result;
 
-	eb_internal_begin(&state);
+	begin(&state);
 	if (*plan == NULL)
 	{
 		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, (Oid *) types);
@@ -105,7 +112,7 @@ execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql,
 			 SPI_result_code_string(result));
-	eb_internal_end(&state);
+	end(&state);
 	MemoryContextSwitchTo(oldcontext);
 	return SPI_processed;
 }

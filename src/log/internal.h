@@ -15,15 +15,6 @@
 /* A table, index or sequence of ours. */
 extern Oid	eb_relation(const char *name);
 
-typedef struct EbInternal
-{
-	Oid			userid;
-	int			sec_context;
-	int			guc_level;
-} EbInternal;
-
-extern void eb_internal_begin(EbInternal *state);
-extern void eb_internal_end(EbInternal *state);
 extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
 								  int nargs, const Oid *types,
 								  Datum *values, const char *nulls);

@@ -115,22 +115,6 @@ column_oid(int row, int number)
 
 /* ---- the pipe ---- */
 
-static EbTargetKind
-target_kind(const char *kind)
-{
-	if (strcmp(kind, "function") == 0)
-		return EB_TARGET_FUNCTION;
-	if (strcmp(kind, "procedure") == 0)
-		return EB_TARGET_PROCEDURE;
-	if (strcmp(kind, "queue") == 0)
-		return EB_TARGET_QUEUE;
-	if (strcmp(kind, "topic") == 0)
-		return EB_TARGET_CHANNEL;
-	if (strcmp(kind, "event_bus") == 0)
-		return EB_TARGET_BUS;
-	return EB_TARGET_LOG_GROUP;
-}
-
 /* Reads the pipe; false if it is not running any more. */
 static bool
 load_pipe(Pipe *pipe, int64 pipe_id)
@@ -160,7 +144,7 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	pipe->enrichment_template = column_text(0, 4);
 	pipe->target.exists = true;
 	pipe->target.context = context;
-	pipe->target.kind = target_kind(column_text(0, 5));
+	pipe->target.kind = eb_target_kind(column_text(0, 5));
 	pipe->target.name = column_text(0, 6);
 	pipe->target.resource_id = column_int64(0, 7);
 	pipe->target.function = column_oid(0, 8);

@@ -399,7 +399,7 @@ eb_pipe_take(int64 pipe_id, bool from_queue)
 }
 
 /*
- * The next batch, in the current context; false if there is none for now.
+ * The next batch, in the current context; false if there are no more in this take.
  * Messages of a queue stay locked until the end of the transaction.
  */
 bool

@@ -112,12 +112,6 @@ eb_ruleset_create(MemoryContext parent)
 	return ruleset;
 }
 
-void
-eb_ruleset_delete(EbRuleSet *ruleset)
-{
-	MemoryContextDelete(ruleset->context);
-}
-
 int
 eb_ruleset_count(const EbRuleSet *ruleset)
 {

@@ -55,7 +55,6 @@ extern int	eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 typedef struct EbRuleSet EbRuleSet;
 
 extern EbRuleSet *eb_ruleset_create(MemoryContext parent);
-extern void eb_ruleset_delete(EbRuleSet *ruleset);
 extern void eb_ruleset_put(EbRuleSet *ruleset, int64 id,
 						   const EbPattern *pattern);
 extern bool eb_ruleset_remove(EbRuleSet *ruleset, int64 id);
