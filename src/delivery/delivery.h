@@ -221,14 +221,13 @@ extern void eb_client_end(XactEvent event);
 extern int64 eb_run_pass(int64 max_deliveries);
 extern void eb_commit_lazily(void);
 
-/* Serves a role's pipes, up to about so many records; set by their room. */
-
 /*
  * How long a session serves deliveries, or a pipe, before it looks after the
  * others; microseconds.
  */
 #define EB_TURN_INTERVAL	(200 * INT64CONST(1000))
 
+/* Serves a role's pipes, up to about so many records; set by their room. */
 extern int64 (*eb_run_pipes) (Oid role, int64 max_records);
 
 /* bell.c */
