@@ -1063,7 +1063,7 @@ CREATE FUNCTION _next_pipe_attempt(lane oid) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT min(CASE WHEN x.attempts > 0 THEN greatest(x.next_attempt, clock_timestamp())
 			ELSE clock_timestamp() + least(p.batching_window * interval '1 s', current_setting('eventbridge.poll_interval')::interval) + interval '0.1 s' END)
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
 	WHERE a.oid = $1 AND p.current_state = 'RUNNING' AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0)
 $$;
 COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
@@ -1140,12 +1140,25 @@ COMMENT ON FUNCTION pipe_dry_run(jsonb, jsonb, text, text, text, jsonb) IS
 
 /* ------------------------ rotation, dump, restore -------------------- */
 
-/* Does a pipe still have to read some of a pack with this highest number? */
+/*
+ * Does a pipe still have to read some of a pack with this highest number?
+ * Names no view, because pg_dump allows none in its session.
+ */
 CREATE FUNCTION _is_unread(xid xid8, stream_id bigint, number bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	WITH tick AS NOT MATERIALIZED (
+		SELECT * FROM eventbridge.stream_tick_0 UNION ALL
+		SELECT * FROM eventbridge.stream_tick_1 UNION ALL
+		SELECT * FROM eventbridge.stream_tick_2),
+	progress AS NOT MATERIALIZED (
+		SELECT s.pipe_id, s.tick, s.number FROM eventbridge.pipe_state AS s UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_0 AS g WHERE g.tick IS NOT NULL UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_1 AS g WHERE g.tick IS NOT NULL UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_2 AS g WHERE g.tick IS NOT NULL)
 	SELECT EXISTS (
-		SELECT FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
-			JOIN eventbridge.stream_tick AS t ON t.tick = x.tick LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
+		SELECT FROM eventbridge.pipe AS p CROSS JOIN LATERAL (
+				SELECT g.tick, g.number FROM progress AS g WHERE g.pipe_id = p.pipe_id ORDER BY g.tick DESC, g.number DESC LIMIT 1) AS x
+			JOIN tick AS t ON t.tick = x.tick LEFT JOIN tick AS e ON e.tick = x.tick - 1
 		WHERE p.stream_id = $2 AND NOT (pg_visible_in_snapshot($1, t.snapshot) AND ($3 <= x.number OR pg_visible_in_snapshot($1, e.snapshot))))
 $$;
 COMMENT ON FUNCTION _is_unread(xid8, bigint, bigint) IS
