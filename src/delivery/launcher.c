@@ -68,8 +68,13 @@
 #define FIRST_PAUSE		1
 #define LONGEST_PAUSE	60
 
-/* Time from one look for work that found some to the next; milliseconds. */
-#define PACE			10
+/*
+ * Milliseconds from one look for work to the next, if it found a little, and
+ * if it found more than MANY.
+ */
+#define PACE			5
+#define MANY			20
+#define BUSY_PACE		20
 
 typedef enum SlotState
 {
@@ -597,8 +602,8 @@ work_once(TimestampTz *retry_at)
 }
 
 /*
- * Under load, what comes within PACE is delivered together: looking for work
- * costs as much as a hundred deliveries, and writers would pay for it.  The
+ * Under load, what comes within a pause is delivered together: looking for work
+ * costs as much as tens of deliveries, and writers would pay for it.  The
  * first event after a rest does not wait.  Our latch may be set: it is looked
  * at afterwards.
  */
@@ -656,7 +661,9 @@ eb_worker_main(Datum arg)
 		{
 			idle_since = now;
 			my_slot->failures = 0;
-			pause_until(TimestampTzPlusMilliseconds(began, PACE));
+			pause_until(TimestampTzPlusMilliseconds(began,
+													ndeliveries > MANY ?
+													BUSY_PACE : PACE));
 			continue;
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
