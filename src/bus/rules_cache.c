@@ -105,6 +105,7 @@ typedef struct CachedRules
 	bool		valid;			/* has been read at all */
 	uint32		asked;			/* events since, while stale, or before it was read */
 	uint32		checked;		/* asked: there are too many to read them */
+	bool		is_first;		/* there is no image, either */
 	dsm_segment *segment;		/* of the image, or NULL */
 	const EbRuleImage *image;
 	HTAB	   *by_id;			/* of CachedRule */
@@ -579,22 +580,27 @@ has_more_rules(int64 bus_id, int64 number)
 static bool
 is_index_better(CachedRules *rules)
 {
+	Oid			table = eb_table_oids[EB_TABLE_RULE];
 	int64		n;
 	uint64		number;
 
 	if (rules->valid)
 		n = eb_ruleset_count(rules->set);
 	else
-		n = eb_shared_rules_look(eb_table_oids[EB_TABLE_RULE], rules->bus_id, &number);
-	if (rules->valid || n > 0)
+		n = eb_shared_rules_look(table, rules->bus_id, &number);
+	rules->is_first = !rules->valid && n == 0;
+	if (!rules->is_first)
 		return n >= MANY_RULES && rules->asked < n / RENEWED_PER_EVENT;
 
+	/* Without an image it is what all backends have asked for that counts. */
+	eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	if (rules->asked >= rules->checked)
 	{
 		if (!has_more_rules(rules->bus_id,
 							Max(MANY_RULES, (int64) rules->asked * READ_PER_EVENT)))
 			return false;
 		rules->checked = Max(EVENTS_TO_CHECK, rules->asked * 2);
+		eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	}
 	return true;
 }
@@ -703,7 +709,11 @@ ask_index(CachedRules *rules, const JsonbValue *event, EbIndexedRule **found)
 
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	rules->asked++;
+	if (rules->is_first)
+		eb_shared_rules_demand(eb_table_oids[EB_TABLE_RULE], rules->bus_id, 1,
+							   &rules->asked, &rules->checked);
+	else
+		rules->asked++;
 	return n;
 }
 

@@ -58,6 +58,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -77,6 +78,7 @@
 #include "settings.h"
 
 #define MAX_IMAGES 256
+#define MAX_DEMANDS 256
 
 /* Milliseconds until a backend that found no room tries again. */
 #define PAUSE_AFTER_FAILURE 60000
@@ -95,11 +97,22 @@ typedef struct ImageSlot
 	TimestampTz built_at;
 } ImageSlot;
 
+/* See eb_shared_rules_demand(). */
+typedef struct Demand
+{
+	Oid			database;
+	Oid			table;
+	int64		bus_id;
+	uint32		asked;
+	uint32		checked;
+} Demand;
+
 typedef struct Directory
 {
 	LWLock	   *lock;
 	uint64		last_number;
 	ImageSlot	slots[MAX_IMAGES];
+	Demand		demands[MAX_DEMANDS];
 } Directory;
 
 static const char *const tranche_name = "eventbridge rules";
@@ -255,6 +268,53 @@ eb_shared_rules_look(Oid table, int64 bus_id, uint64 *number)
 	}
 	LWLockRelease(directory->lock);
 	return nrules;
+}
+
+/* The place for the demand of a bus, which may be taken by another. */
+static Demand *
+find_demand(Oid table, int64 bus_id)
+{
+	uint32		hash = hash_combine(hash_combine(murmurhash32(MyDatabaseId),
+												 murmurhash32(table)),
+									murmurhash32((uint32) bus_id));
+	Demand	   *demand = &directory->demands[hash % MAX_DEMANDS];
+
+	if (demand->database != MyDatabaseId || demand->table != table ||
+		demand->bus_id != bus_id)
+	{
+		memset(demand, 0, sizeof(Demand));
+		demand->database = MyDatabaseId;
+		demand->table = table;
+		demand->bus_id = bus_id;
+	}
+	return demand;
+}
+
+/*
+ * One image serves all backends, so it pays when all of them together have
+ * asked for many events.  Adds some events to those that have been asked for
+ * while there was no image; gives their number, and the greatest number up to
+ * which somebody has found that there are too many rules to read them.  This
+ * is a matter of speed only, so buses of one hash value may share a place.
+ */
+void
+eb_shared_rules_demand(Oid table, int64 bus_id, uint32 events,
+					   uint32 *asked, uint32 *checked)
+{
+	Demand	   *demand;
+
+	if (!eb_shared_rules_possible())
+	{
+		*asked += events;
+		return;
+	}
+	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	demand = find_demand(table, bus_id);
+	demand->asked += events;
+	demand->checked = Max(demand->checked, *checked);
+	*asked = demand->asked;
+	*checked = demand->checked;
+	LWLockRelease(directory->lock);
 }
 
 /*
@@ -536,6 +596,8 @@ eb_shared_rules_publish(Oid table, int64 bus_id, const EbPatternSet *set,
 	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
 	slot = names_size > PG_UINT32_MAX ? NULL : make_room(size);
 	header.number = ++directory->last_number;
+	/* Even if it cannot be: not every backend should try. */
+	memset(find_demand(table, bus_id), 0, sizeof(Demand));
 	LWLockRelease(directory->lock);
 	if (slot == NULL)
 	{
