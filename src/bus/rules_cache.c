@@ -92,7 +92,7 @@ typedef struct CachedTargets
 #define RENEWED_PER_EVENT 500
 /* Events after which the number of rules is looked at again. */
 #define EVENTS_TO_CHECK (MANY_RULES / READ_PER_EVENT)
-/* An image is made again when more than this part of the rules differ. */
+/* An image is made again when more than this part of the rules have changed. */
 #define IMAGE_RATIO 16
 
 /* The rules of a bus; renewed when stale. */
@@ -413,15 +413,15 @@ static bool
 is_worth_sharing(const CachedRules *rules)
 {
 	int			n = eb_ruleset_count(rules->set);
-	int			different = hash_get_num_entries(rules->by_id);
+	int			own = hash_get_num_entries(rules->by_id);
 
 	if (n < MANY_RULES)
 		return false;
 	if (rules->image != NULL)
 	{
-		/* those in the image that are no more */
-		different += rules->image->nrules - (n - different);
-		if (different <= n / IMAGE_RATIO)
+		int			of_no_use = rules->image->nrules - (n - own);
+
+		if (Max(own, of_no_use) <= n / IMAGE_RATIO)
 			return false;
 	}
 	return eb_shared_rules_possible() && !eb_shared_rules_failed() &&
