@@ -20,10 +20,10 @@
  * less, but not wrong.  When too little of it is of use, whoever notices makes
  * another.
  *
- * A row that has the place and the writer of one in the image is the same
- * row.  Only rows whose writers had committed are put into images, and within
- * a server's run no other transaction gets such a writer's number; of several
- * versions that one transaction writes of a rule, others see but the last.
+ * A row that has the place and the writer of one in the image is the same row:
+ * only rows whose writers had committed are put into images, and of several
+ * versions of a rule that one transaction writes, others see but the last.  A
+ * writer's number comes again only after four thousand million others.
  *
  * The directory is in the server's main shared memory: a slot per image.  All
  * of it is protected by one lock, which is held for moments only, and never

@@ -78,7 +78,7 @@ BEGIN
 			row.next_ms := ms;
 		END IF;
 		-- it is looked for where it costs little, or was likely
-		IF (i <= 2 OR ms > 4 * row.next_ms OR i % 50 = 0) AND public.own_memory() > 0 THEN
+		IF (i <= 50 OR ms > 4 * row.next_ms OR i % 50 = 0) AND public.own_memory() > 0 THEN
 			row.read_at := i;
 			row.read_ms := ms;
 			EXIT;

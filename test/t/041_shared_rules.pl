@@ -286,6 +286,15 @@ foreach my $limit ('100kB', '0')
 $node->append_conf('postgresql.conf', 'eventbridge.shared_rule_memory = 64MB');
 $node->reload;
 
+# No segment can be made: that is no reason not to answer.
+my $directory = $node->data_dir . '/pg_dynshmem';
+my $log = -s $node->logfile;
+chmod 0500, $directory;
+is(query('SELECT ask(60); SELECT wrong(); SELECT image()'), "r301\n$right\n", 'no segment can be made');
+chmod 0700, $directory;
+like(slurp_file($node->logfile, $log),
+	qr/LOG: .*eventbridge could not put rules into shared memory: could not open shared memory segment/, 'the log says so');
+
 #
 # A process is killed: the server starts anew, without images, and makes others.
 #
