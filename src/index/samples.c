@@ -7,7 +7,7 @@
  * (none of more than a kilobyte, which it leaves out).  To decompress them and
  * walk through them takes five times as long as all other planning of a simple
  * query.  So the scalars of the last few columns that were asked for are kept
- * by the backend, sorted by path: typically 250 kB for a column.  A row of
+ * by the backend, sorted by path: typically 350 kB for a column.  A row of
  * pg_statistic is never changed in place, so its transaction and place tell
  * whether what was kept is still what the catalog says.
  *
