@@ -16,6 +16,9 @@ start_cluster "shared_buffers = 2GB" "work_mem = 256MB" "maintenance_work_mem = 
 	"max_wal_size = 16GB" "checkpoint_timeout = 1h" "autovacuum = off" "full_page_writes = off"
 
 echo "$("$PG_CONFIG" --version), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+# data that some scripts take, if they lie beside this tree
+shared=
+[ ! -d ../shared/bench ] || shared=$(cd ../shared/bench && pwd)
 status=0
 cp -p "$scratch/data/postgresql.conf" "$scratch/postgresql.conf"
 settings=
@@ -32,7 +35,7 @@ for script in "$@"; do
 	fi
 	as_server createdb "$name"
 	as_server psql -X -q -d "$name" -c 'CREATE EXTENSION eventbridge'
-	as_server psql -X -q -d "$name" -v ON_ERROR_STOP=1 -P footer=off -f "$name.sql" || status=1
+	as_server psql -X -q -d "$name" -v ON_ERROR_STOP=1 -P footer=off -v shared="$shared" -f "$name.sql" || status=1
 	as_server dropdb "$name"
 done
 exit $status
