@@ -500,7 +500,7 @@ COMMENT ON FUNCTION _bury(bigint, uuid, bigint, integer, timestamptz, text, text
 CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_run_deliveries' LANGUAGE C;
 COMMENT ON PROCEDURE run_deliveries(integer) IS
-'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. Cannot run inside a transaction block.';
+'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. A procedure may commit, if this call is a statement of its own. Cannot run inside a transaction block.';
 
 /* --------------------------- client program -------------------------- */
 

@@ -70,7 +70,7 @@ typedef enum EbResult
 typedef enum EbTargetKind
 {
 	EB_TARGET_FUNCTION = 1,
-	EB_TARGET_PROCEDURE,		/* runs in a subtransaction: may not commit */
+	EB_TARGET_PROCEDURE,		/* may commit: see invoke.c */
 	EB_TARGET_QUEUE,
 	EB_TARGET_CHANNEL,
 	EB_TARGET_BUS,
@@ -190,6 +190,8 @@ extern void eb_target_deliver(EbInvocation *invocation);
 
 /* invoke.c */
 extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
+extern void eb_invoke_procedure(EbInvocation *invocation,
+								const EbRetry *claimed, int nclaimed);
 
 /* retry.c */
 extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
@@ -198,6 +200,8 @@ extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
 extern int	eb_retry_claim(Oid lane, int limit, EbRetry *retries);
 extern bool eb_retry_lock(int64 retry_id);
 extern void eb_retry_unlock(int64 retry_id);
+extern void eb_retry_lock_beyond_abort(int64 retry_id);
+extern void eb_retry_lock_until_abort(int64 retry_id);
 extern bool eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry);
 extern void eb_retry_delete(const EbRetry *retry);
 extern void eb_retry_update(const EbRetry *retry, Oid lane, int attempts,
@@ -218,7 +222,7 @@ extern void eb_metrics_write(HTAB *targets);
 extern void eb_client_end(XactEvent event);
 
 /* run.c */
-extern int64 eb_run_pass(int64 max_deliveries);
+extern int64 eb_run_pass(int64 max_deliveries, bool may_commit);
 extern void eb_commit_lazily(void);
 
 /*

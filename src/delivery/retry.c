@@ -60,12 +60,51 @@ eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
 									   SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* The claim on a row, held by the session. */
+/*
+ * The claim on a row, held by the session.  Also looks whether a procedure is
+ * running for it.
+ */
 bool
 eb_retry_lock(int64 retry_id)
 {
-	return eb_lock(EB_LOCK_RETRY, (uint32) (retry_id >> 32),
-				   (uint32) retry_id, ExclusiveLock, true, false);
+	uint32		high = (uint32) (retry_id >> 32);
+	uint32		low = (uint32) retry_id;
+
+	if (!eb_lock(EB_LOCK_RETRY, high, low, ExclusiveLock, true, false))
+		return false;
+	if (!eb_lock_beyond_abort(EB_LOCK_PROCEDURE, high, low))
+	{
+		eb_retry_unlock(retry_id);
+		return false;
+	}
+	eb_unlock_beyond_abort(EB_LOCK_PROCEDURE, high, low);
+	return true;
+}
+
+/* For a row whose lock the session holds: keeps it, even if it is lost. */
+void
+eb_retry_lock_beyond_abort(int64 retry_id)
+{
+	if (!eb_lock_beyond_abort(EB_LOCK_PROCEDURE, (uint32) (retry_id >> 32),
+							  (uint32) retry_id))
+		elog(ERROR, "a procedure is running for delivery " INT64_FORMAT " already",
+			 retry_id);
+}
+
+/*
+ * The other way round: has the row's lock again, if it was lost, and gives
+ * back what has kept it.  Others may hold either for as long as it takes to
+ * see that they cannot have both.
+ */
+void
+eb_retry_lock_until_abort(int64 retry_id)
+{
+	uint32		high = (uint32) (retry_id >> 32);
+	uint32		low = (uint32) retry_id;
+
+	(void) eb_lock(EB_LOCK_RETRY, high, low, ExclusiveLock, true, true);
+	if (eb_lock_beyond_abort(EB_LOCK_PROCEDURE, high, low))
+		eb_unlock_beyond_abort(EB_LOCK_PROCEDURE, high, low);
 }
 
 void
