@@ -100,7 +100,7 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM eventbridge.del
 
 # While a procedure is at work, longer than its lease, and though it has rolled
 # back in between, nobody else calls it.
-put(100, 1);
+put(100, 0.6);
 for (1 .. 20)
 {
 	$node->psql('postgres', 'CALL eventbridge.run_deliveries()', connstr => $node->connstr('postgres') . ' user=app');
