@@ -122,7 +122,9 @@ CREATE TABLE delivery_metric_0 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_0 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -140,7 +142,9 @@ CREATE TABLE delivery_metric_1 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_1 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -158,7 +162,9 @@ CREATE TABLE delivery_metric_2 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_2 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -410,7 +416,7 @@ CREATE FUNCTION _delivery_target(target_id bigint,
 	OUT claim_check boolean, OUT input text, OUT input_path text, OUT paths_map text, OUT template text,
 	OUT rule_name text, OUT rule_arn text, OUT target_arn text, OUT role name,
 	OUT maximum_retry_attempts integer, OUT maximum_event_age_in_seconds integer,
-	OUT obstacle_code text, OUT obstacle text) RETURNS SETOF record
+	OUT obstacle_code text, OUT obstacle text, OUT rule_id bigint) RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT t.kind, t.resource,
@@ -428,7 +434,7 @@ BEGIN
 		t.maximum_retry_attempts, t.maximum_event_age_in_seconds,
 		CASE o.code WHEN 'ResourceNotFoundException' THEN 'NO_RESOURCE'
 			WHEN 'AccessDeniedException' THEN 'NO_PERMISSIONS' END,
-		o.message
+		o.message, r.rule_id
 	FROM eventbridge.target AS t
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b ON b.bus_id = r.bus_id
@@ -560,7 +566,7 @@ BEGIN
 		INSERT INTO eventbridge.delivery_metric_%2$s
 		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
 			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
-			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency)
+			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
 		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', from_set, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over(integer, integer) IS
@@ -992,6 +998,8 @@ COMMENT ON FUNCTION _next_attempt(oid) IS
 CREATE VIEW rule_metrics WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name,
 		CASE WHEN GROUPING(m.minute) = 0 THEN m.minute END AS minute,
+		sum(m.matched) AS "MatchedEvents",
+		sum(m.matched) AS "TriggeredRules",
 		sum(m.first_attempts) AS "Invocations",
 		sum(m.first_attempts + m.retries) AS "InvocationAttempts",
 		sum(m.successes) AS "SuccessfulInvocationAttempts",
@@ -1010,7 +1018,23 @@ CREATE VIEW rule_metrics WITH (security_barrier) AS
 	GROUP BY GROUPING SETS ((b.name, r.name), (b.name, r.name, m.minute))
 	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
 COMMENT ON VIEW rule_metrics IS
-'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
+'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. MatchedEvents counts the events that the rule matched and had targets for, when a worker first takes them up; what a rule without targets matches leaves nothing behind, and is not counted. A rule is triggered once per event that it matches, so TriggeredRules is the same number here; see bus_metrics. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
+
+CREATE VIEW bus_metrics WITH (security_barrier) AS
+	SELECT b.name AS event_bus_name, CASE WHEN GROUPING(m.minute) = 0 THEN m.minute END AS minute,
+		sum(m.matched_first) AS "MatchedEvents",
+		sum(m.matched) AS "TriggeredRules",
+		sum(m.first_attempts + m.retries) AS "InvocationAttempts",
+		sum(m.successes) AS "SuccessfulInvocationAttempts",
+		sum(m.retries) AS "RetryInvocationAttempts"
+	FROM (SELECT date_trunc('minute', d.at) AS minute, d.* FROM eventbridge.delivery_metric AS d) AS m
+		JOIN eventbridge.rule AS r USING (rule_id)
+		JOIN eventbridge.event_bus AS b USING (bus_id)
+	WHERE eventbridge._acts_as(current_user, b.owner)
+	GROUP BY GROUPING SETS ((b.name), (b.name, m.minute))
+	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
+COMMENT ON VIEW bus_metrics IS
+'What the rules of a bus did, with AWS''s names, for the bus''s owner: in total where minute is null, and per minute of the last hours. MatchedEvents counts the events that at least one rule with targets matched, TriggeredRules how many such rules they matched; both when a worker first takes an event up, for the first of its targets that is there then. Rules that have been deleted do not count.';
 
 /* Everything that is known of each delivery, for the views below. */
 CREATE VIEW delivery_state WITH (security_barrier) AS
@@ -1092,7 +1116,7 @@ $$;
 COMMENT ON FUNCTION explain_delivery(uuid) IS
 'What has become of an event: a row for each target that a rule matched it for. status is WAITING, IN_FLIGHT, RETRYING, DELIVERED, DEAD (in its dead-letter queue) or DROPPED (it has none). Events leave the log after eventbridge.log_retention.';
 
-GRANT SELECT ON queues, rule_metrics, delivery_status, dead_letters, delivery_trace TO PUBLIC;
+GRANT SELECT ON queues, rule_metrics, bus_metrics, delivery_status, dead_letters, delivery_trace TO PUBLIC;
 
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),

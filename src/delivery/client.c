@@ -231,6 +231,7 @@ claim_batch(Claim *claim, int limit)
 			int64		retry_id;
 
 			CHECK_FOR_INTERRUPTS();
+			eb_count_match(claim->targets, row, invocation.target);
 			if (!eb_target_prepare(&invocation, EB_LANE_CLIENT))
 			{
 				eb_settle_first(&batch, &invocation, GetCurrentTimestamp());

@@ -39,6 +39,8 @@ typedef struct EbLogRow
 	int			hops;
 	int			ntargets;
 	int64	   *target_ids;
+	int			nall_targets;	/* those of other lanes as well, in the order */
+	int64	   *all_target_ids;	/* in which rules matched */
 	char	   *group_key;		/* or NULL */
 	char	   *event;			/* terminated */
 	int			event_len;
@@ -99,6 +101,7 @@ typedef struct EbTarget
 	struct EbPath *path;		/* the same; NULL if it is not valid */
 	struct EbTemplate *template;
 	bool		bad_template;
+	int64		rule_id;
 	char	   *rule_name;
 	char	   *rule_arn;
 	char	   *target_arn;
@@ -106,6 +109,8 @@ typedef struct EbTarget
 	int			max_age;		/* seconds */
 
 	/* counters of this batch */
+	int			matched;		/* events, as the first target of its rule */
+	int			matched_first;	/* and as the first target of all */
 	int			first_attempts;
 	int			retries;
 	int			successes;
@@ -216,6 +221,8 @@ extern void eb_settle_first(const EbBatch *batch,
 extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
 							 const EbInvocation *invocation,
 							 TimestampTz started, int64 not_before);
+extern void eb_count_match(HTAB *targets, const EbLogRow *row,
+						   EbTarget *target);
 extern void eb_metrics_write(HTAB *targets);
 
 /* client.c */

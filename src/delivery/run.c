@@ -116,6 +116,7 @@ deliver_batch(const EbBatch *batch)
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
+			eb_count_match(targets, row, next->target);
 			MemoryContextSwitchTo(context);
 			if (batch->again && batch->lane != EB_LANE_ANY)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
