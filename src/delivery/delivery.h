@@ -42,6 +42,7 @@ typedef struct EbLogRow
 	int			nall_targets;	/* those of other lanes as well, in the order */
 	int64	   *all_target_ids;	/* in which rules matched */
 	char	   *group_key;		/* or NULL */
+	int64		order_xid;		/* with a group: see order.c */
 	char	   *event;			/* terminated */
 	int			event_len;
 } EbLogRow;
@@ -107,6 +108,7 @@ typedef struct EbTarget
 	char	   *target_arn;
 	int			max_attempts;
 	int			max_age;		/* seconds */
+	bool		ordered;
 
 	/* counters of this batch */
 	int			matched;		/* events, as the first target of its rule */
@@ -152,6 +154,7 @@ typedef struct EbRetry
 	int64		retry_id;
 	int64		target_id;
 	int			attempts;		/* with the one to come */
+	bool		ordered;		/* others may wait for it */
 	EbLogRow	row;
 } EbRetry;
 
@@ -183,6 +186,15 @@ extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
 extern bool eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries);
 extern void eb_ledger_finish(const EbBatch *batch);
 extern void eb_ledger_release(const EbBatch *batch);
+extern void eb_ledger_settled(Oid lane, int64 *before_batch,
+							  int64 *until_xid);
+
+/* order.c */
+extern bool eb_order_applies(const EbTarget *target, const EbLogRow *row);
+extern void eb_order_insert(const EbBatch *batch, const EbTarget *target,
+							const EbLogRow *row);
+extern void eb_order_forget(Oid lane);
+extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
 
 /* target.c */
 extern void eb_target_init(void);

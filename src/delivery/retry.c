@@ -117,7 +117,8 @@ eb_retry_unlock(int64 retry_id)
 /* The columns of a row, wherever one is read. */
 #define RETRY_COLUMNS \
 	"retry_id, target_id, event_id, bus_id, hops," \
-	" ingestion_time, group_key, event, attempts"
+	" ingestion_time, group_key, event, attempts," \
+	" order_group IS NOT NULL"
 
 /* One row of SPI's result, in the current context. */
 static void
@@ -141,6 +142,7 @@ read_retry(EbRetry *retry, HeapTuple tuple, TupleDesc desc)
 		TextDatumGetCString(SPI_getbinval(tuple, desc, 8, &isnull));
 	retry->row.event_len = strlen(retry->row.event);
 	retry->attempts = DatumGetInt32(SPI_getbinval(tuple, desc, 9, &isnull));
+	retry->ordered = DatumGetBool(SPI_getbinval(tuple, desc, 10, &isnull));
 }
 
 /*
@@ -165,6 +167,7 @@ lock_due_retries(Oid lane, int limit, Datum *ids)
 		ndue = eb_internal_execute(&plan,
 								   "SELECT retry_id, next_attempt FROM eventbridge.delivery_retry"
 								   " WHERE lane = $1 AND next_attempt <= clock_timestamp()"
+								   " AND order_group IS NULL"
 								   " AND next_attempt >= $3"
 								   " AND (next_attempt, retry_id) > ($3, $4)"
 								   " ORDER BY next_attempt, retry_id LIMIT $2"
@@ -202,6 +205,8 @@ eb_retry_claim(Oid lane, int limit, EbRetry *retries)
 	Datum		values[2];
 	uint64		nretries;
 
+	nlocked += eb_order_lock_due(lane, Min(limit, EB_RETRIES_AT_ONCE) - nlocked,
+								 &ids[nlocked]);
 	if (nlocked == 0)
 		return 0;
 	values[0] = PointerGetDatum(construct_array(ids, nlocked, INT8OID,
@@ -273,7 +278,13 @@ eb_retry_update(const EbRetry *retry, Oid lane, int attempts, int64 delay,
 
 	eb_internal_execute(&plan,
 						"UPDATE eventbridge.delivery_retry SET lane = $2,"
-						" attempts = $3, next_attempt = $4,"
+						" attempts = $3, next_attempt ="
+						" CASE WHEN lane <> $2 AND order_group IS NOT NULL"
+						" THEN 'infinity' ELSE $4 END,"
+						" order_xid = CASE WHEN lane = $2 THEN order_xid"
+						" WHEN order_group IS NOT NULL THEN 0 END,"
+						" order_batch = CASE WHEN lane = $2 THEN order_batch"
+						" WHEN order_group IS NOT NULL THEN 0 END,"
 						" error_code = coalesce($5, error_code),"
 						" error_message = coalesce($6, error_message)"
 						" WHERE retry_id = $1",

@@ -118,7 +118,9 @@ deliver_batch(const EbBatch *batch)
 			next->row = row;
 			eb_count_match(targets, row, next->target);
 			MemoryContextSwitchTo(context);
-			if (batch->again && batch->lane != EB_LANE_ANY)
+			if (eb_order_applies(next->target, row))
+				eb_order_insert(batch, next->target, row);
+			else if (batch->again && batch->lane != EB_LANE_ANY)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
 									   row, 1, eb_backoff(1), "INTERNAL_ERROR",
 									   "the worker ended during the invocation");

@@ -62,7 +62,8 @@ enum
 	COLUMN_MAX_AGE,
 	COLUMN_OBSTACLE_CODE,
 	COLUMN_OBSTACLE,
-	COLUMN_RULE_ID
+	COLUMN_RULE_ID,
+	COLUMN_ORDERED
 };
 
 typedef struct LaneEntry
@@ -283,6 +284,8 @@ read_target(EbTarget *target)
 	target->obstacle = column_text(COLUMN_OBSTACLE);
 	target->rule_id = DatumGetInt64(column_value(COLUMN_RULE_ID,
 												 Int64GetDatum(0)));
+	target->ordered = DatumGetBool(column_value(COLUMN_ORDERED,
+												BoolGetDatum(false)));
 	target->max_attempts = DatumGetInt32(column_value(COLUMN_MAX_ATTEMPTS,
 													  Int32GetDatum(185)));
 	target->max_age = DatumGetInt32(column_value(COLUMN_MAX_AGE,

@@ -33,6 +33,7 @@ typedef enum EbLockClass
 	EB_LOCK_BATCH,				/* who works on a batch */
 	EB_LOCK_RETRY,				/* who works on a retry */
 	EB_LOCK_PROCEDURE,			/* and whose procedure may abort */
+	EB_LOCK_ORDER,				/* who claims from the groups of a lane */
 	EB_LOCK_BELL,				/* who sleeps */
 	EB_LOCK_MAINTENANCE,		/* who rotates */
 	EB_LOCK_TICK,				/* who ends a batch of stream records */
