@@ -27,7 +27,7 @@ INSERT INTO public.ordered_faults VALUES ('a2');
 SELECT count(ordered_put(v, left(v, 1))) FROM unnest('{a1,b1,a2,b2,a3,b3,a4}'::text[]) AS v;
 SELECT ordered_put('alone', NULL) IS NOT NULL;
 CALL run_deliveries();
-SELECT v FROM public.ordered_calls WHERE v LIKE 'a%' ORDER BY n;
+SELECT v FROM public.ordered_calls WHERE v LIKE 'a_' ORDER BY n;
 SELECT v FROM public.ordered_calls WHERE v LIKE 'b%' ORDER BY n;
 SELECT v FROM public.ordered_calls WHERE v NOT LIKE 'a_' AND v NOT LIKE 'b_' ORDER BY n;
 SELECT body FROM queue_message AS m JOIN queue AS q USING (queue_id) WHERE q.name = 'ordered' AND body LIKE '"a_"' ORDER BY message_no;
