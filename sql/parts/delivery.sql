@@ -1141,7 +1141,7 @@ COMMENT ON VIEW delivery_retry_state IS
 
 CREATE VIEW delivery_status WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		coalesce(l.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
+		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
 		coalesce(y.waiting_for_group, 0) AS waiting_for_group,
 		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
 		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
@@ -1152,16 +1152,16 @@ CREATE VIEW delivery_status WITH (security_barrier) AS
 				count(*) FILTER (WHERE s.status = 'IN_FLIGHT') AS in_flight, min(s.ingestion_time) AS oldest
 			FROM eventbridge.delivery_state AS s WHERE s.status <> 'DELIVERED' GROUP BY 1) AS l USING (target_id)
 		LEFT JOIN (SELECT x.target_id, count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NULL) AS in_flight,
+				count(*) FILTER (WHERE x.attempts = 0 AND NOT x.is_behind) AS waiting,
 				count(*) FILTER (WHERE x.attempts = 0 AND x.is_behind) AS waiting_for_group,
-				count(*) FILTER (WHERE NOT (x.attempts = 0 AND x.is_behind)
-									   AND (x.attempts = 0 OR x.error_code IS NOT NULL)) AS retrying,
+				count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NOT NULL) AS retrying,
 				min(x.ingestion_time) AS oldest
 			FROM eventbridge.delivery_retry_state AS x GROUP BY 1) AS y USING (target_id)
 		LEFT JOIN (SELECT (m.dead_letter ->> 'target_id')::bigint AS target_id, count(*) AS dead
 			FROM eventbridge.queue_message AS m WHERE m.dead_letter IS NOT NULL GROUP BY 1) AS q USING (target_id)
 	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
 COMMENT ON VIEW delivery_status IS
-'Per target: deliveries that wait, that a worker has taken, that wait for an earlier delivery of their group, that are or will be made one by one (tried again, to a procedure, or in order), that lie in a dead-letter queue, and the age of the oldest that is not delivered.';
+'Per target: deliveries that wait, that a worker has taken, that wait for an earlier delivery of their group, that are tried again, that lie in a dead-letter queue, and the age of the oldest that is not delivered.';
 
 CREATE VIEW dead_letters WITH (security_barrier) AS
 	SELECT q.name AS queue_name, m.message_id, m.event_id, m.sent_at,

@@ -263,6 +263,7 @@ abort_transaction(void)
 	/* It was popped with all the others. */
 	ActivePortal->portalSnapshot = NULL;
 	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
 }
 
 /*
@@ -292,7 +293,6 @@ eb_invoke_procedure(EbInvocation *invocation, const EbRetry *claimed,
 		start_timer();
 		call_procedure(invocation, false);
 		(void) stop_timer();
-		reset_session();
 		invocation->outcome.result = EB_DELIVERED;
 	}
 	PG_CATCH();
@@ -305,10 +305,8 @@ eb_invoke_procedure(EbInvocation *invocation, const EbRetry *claimed,
 	PG_END_TRY();
 
 	if (error != NULL)
-	{
 		abort_transaction();
-		MemoryContextSwitchTo(oldcontext);
-	}
+	reset_session();
 
 	/* What callers let SPI copy goes where the connection was made. */
 	MemoryContextSwitchTo(PortalContext);

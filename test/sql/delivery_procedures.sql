@@ -115,10 +115,17 @@ CREATE PROCEDURE public.sets(event jsonb) LANGUAGE plpgsql AS $$
 BEGIN
 	SET ROLE regress_eb_other;
 	COMMIT;
+	IF (event ->> 'fails')::boolean THEN
+		RAISE EXCEPTION 'as %', current_user;
+	END IF;
 END $$;
-SELECT add_target('sets');
+SELECT add_target('sets', '{"MaximumRetryAttempts": 0}');
 SELECT put_event('sets', 'x', '{}') IS NOT NULL;
 CALL run_deliveries();
+SELECT current_user = session_user AS myself;
+SELECT put_event('sets', 'x', '{"fails": true}') AS event_id \gset
+CALL run_deliveries();
+SELECT status, error_message FROM explain_delivery(:'event_id');
 SELECT current_user = session_user AS myself;
 SELECT count(*) FROM delivery_retry;
 
