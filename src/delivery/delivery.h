@@ -241,7 +241,7 @@ extern void eb_metrics_write(HTAB *targets);
 extern void eb_client_end(XactEvent event);
 
 /* run.c */
-extern int64 eb_run_pass(int64 max_deliveries, bool may_commit);
+extern int64 eb_run_turn(int64 max_deliveries, bool procedures_may_commit);
 extern void eb_commit_lazily(void);
 
 /*

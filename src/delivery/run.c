@@ -191,8 +191,8 @@ run_batch(Oid lane, int max_deliveries)
 }
 
 /*
- * Serves batches of the lane for a turn.  Where nothing else has to be served
- * the turn does not matter: the next one follows.
+ * Serves batches of the lane for a turn, as long as they are full: what comes
+ * meanwhile is better delivered many at a time.
  */
 static int64
 run_batches(Oid lane, int64 max_deliveries)
@@ -205,14 +205,14 @@ run_batches(Oid lane, int64 max_deliveries)
 	{
 		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX));
 		total += ndeliveries;
-	} while (ndeliveries > 0 && total < max_deliveries &&
+	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
 			 GetCurrentTimestamp() < turn_ends);
 	return total;
 }
 
 /* ---- retries ---- */
 
-/* May procedures commit in this pass? */
+/* May procedures commit in this turn? */
 static bool may_commit = false;
 
 /*
@@ -416,42 +416,37 @@ session_lanes(Oid *lanes)
 }
 
 /*
- * Serves what there is, up to about max_deliveries, and returns how many
- * deliveries were attempted.  SPI is connected and may commit; if procedures
- * may, too, it is the only connection, and another one when this returns.
- * Leaves the current context as PortalContext.  Claims look at what others
- * have just committed, so this needs READ COMMITTED, whatever the session's
- * default.
+ * Gives each lane, and its pipes, a turn, and returns how many deliveries were
+ * attempted, up to about max_deliveries.  SPI is connected and may commit; if
+ * procedures may, too, it is the only connection, and another one when this
+ * returns.  Leaves the current context as PortalContext.  Claims look at what
+ * others have just committed, so this needs READ COMMITTED, whatever the
+ * session's default.
  */
 int64
-eb_run_pass(int64 max_deliveries, bool procedures_may_commit)
+eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 {
 	MemoryContext context = AllocSetContextCreate(PortalContext,
-												  "eventbridge pass",
+												  "eventbridge turn",
 												  ALLOCSET_SMALL_SIZES);
 	Oid			lanes[2];
 	int			nlanes = session_lanes(lanes);
 	int64		total = 0;
-	int64		before;
 
 	may_commit = procedures_may_commit;
 	MemoryContextSwitchTo(context);
 	commit();
-	do
+	maintain();
+	for (int i = 0; i < nlanes; i++)
 	{
-		before = total;
-		maintain();
-		for (int i = 0; i < nlanes; i++)
-		{
-			if (total < max_deliveries)
-				total += run_retries(lanes[i], max_deliveries - total);
-			if (total < max_deliveries)
-				total += run_batches(lanes[i], max_deliveries - total);
-			if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
-				eb_run_pipes != NULL)
-				total += eb_run_pipes(lanes[i], max_deliveries - total);
-		}
-	} while (total > before && total < max_deliveries);
+		if (total < max_deliveries)
+			total += run_retries(lanes[i], max_deliveries - total);
+		if (total < max_deliveries)
+			total += run_batches(lanes[i], max_deliveries - total);
+		if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
+			eb_run_pipes != NULL)
+			total += eb_run_pipes(lanes[i], max_deliveries - total);
+	}
 	MemoryContextSwitchTo(PortalContext);
 	MemoryContextDelete(context);
 	return total;
@@ -467,6 +462,8 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 	CallContext *call = (CallContext *) fcinfo->context;
 	MemoryContext oldcontext = CurrentMemoryContext;
 	bool		is_alone;
+	int64		total = 0;
+	int64		ndeliveries;
 
 	if (max_deliveries <= 0)
 		ereport(ERROR,
@@ -481,7 +478,11 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 	/* Who calls from a block that may commit has a connection. */
 	is_alone = !SPI_inside_nonatomic_context();
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	(void) eb_run_pass(max_deliveries, is_alone);
+	do
+	{
+		ndeliveries = eb_run_turn(max_deliveries - total, is_alone);
+		total += ndeliveries;
+	} while (ndeliveries > 0 && total < max_deliveries);
 	SPI_finish();
 	MemoryContextSwitchTo(oldcontext);
 	PG_RETURN_VOID();
