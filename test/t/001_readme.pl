@@ -42,7 +42,7 @@ my $output = '';
 {
 	local $ENV{PGCLIENTENCODING} = 'UTF8';
 	local $ENV{PGTZ} = 'UTC';
-	IPC::Run::run([ 'psql', '-X', '-q', '-d', $node->connstr('readme') ],
+	IPC::Run::run([ 'psql', '-X', '-q', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('readme') ],
 		'<', \$input, '>&', \$output)
 	  or die 'psql failed';
 }
