@@ -216,8 +216,18 @@ check "what was imported" 1 "$(grep -c 'NewVisits *| AWS::Pipes::Pipe *| created
 
 say "A thousand visits are made, 333 are moved, 100 cancelled. The pipe takes the new ones."
 sql pipe_day.sql
+
+say "A worker empties the queue."
+typed "eventbridge-worker receive --queue reminders --once --payload-only"
+eventbridge-worker receive --queue reminders --once --payload-only > "$files/reminders" 2> "$files/reminders.log"
+cat "$files/reminders.log"
+printf '\n'
+head -n 4 "$files/reminders"
+echo "... and $(($(wc -l < "$files/reminders") - 4)) more"
+check "a message for each of the thousand, and no other" 1000 "$(sort -u "$files/reminders" | wc -l)"
 check "500 patients have a way of contact, 500 have none" 'mail 250 none 500 phone 250' \
-	"$(sed -n 's/^ \(mail\|none\|phone\) *| *\([0-9]*\)$/\1 \2/p' "$files/shown" | xargs)"
+	"$(sed 's/.*"contact": *"\([a-z]*\)".*/\1/' "$files/reminders" | sort | uniq -c | awk '{print $2, $1}' | xargs)"
+check "the queue is empty" 0 "$(psql -X -A -t -c 'SELECT count(*) FROM eventbridge.queue_message')"
 
 
 chapter "5. A build's end, four targets"

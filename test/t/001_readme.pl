@@ -138,8 +138,9 @@ SKIP:
 {
 	my ($help, $errors) = ('', '');
 	eval {
-		IPC::Run::run([ 'eventbridge-worker', '--help' ], '>', \$help, '2>', \$errors)
-		  && IPC::Run::run([ 'eventbridge-worker', 'run', '--help' ], '>>', \$help, '2>', \$errors);
+		IPC::Run::run([ 'eventbridge-worker', $_, '--help' ], '>>', \$help, '2>', \$errors)
+		  foreach ('listen', 'receive', 'run');
+		1;
 	  }
 	  or skip 'eventbridge-worker is not built', 1;
 
