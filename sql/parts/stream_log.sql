@@ -71,16 +71,42 @@ END $$;
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
- * sequence number has the 21 digits at least that AWS's have.
+ * sequence number has the 21 digits at least that AWS's have, and rise
+ * without a gap; the oldest go as the log's tables are emptied.
  */
-CREATE TABLE stream_tick (
-	tick bigint PRIMARY KEY,
-	at timestamptz NOT NULL,
-	snapshot pg_snapshot NOT NULL
-);
-COMMENT ON TABLE stream_tick IS
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('CREATE TABLE @extschema@.stream_tick_%s (
+			tick bigint PRIMARY KEY,
+			at timestamptz NOT NULL,
+			snapshot pg_snapshot NOT NULL
+		) WITH (autovacuum_enabled = false)', i);
+		EXECUTE format('COMMENT ON TABLE @extschema@.stream_tick_%s IS %L', i,
+			'Lines between batches of stream records. Read them as stream_tick.');
+	END LOOP;
+END $$;
+INSERT INTO stream_tick_0 VALUES (100, '-infinity', '3:3:');
+CREATE VIEW stream_tick WITH (security_barrier) AS
+	SELECT * FROM eventbridge.stream_tick_0 UNION ALL
+	SELECT * FROM eventbridge.stream_tick_1 UNION ALL
+	SELECT * FROM eventbridge.stream_tick_2;
+COMMENT ON VIEW stream_tick IS
 'Lines between batches of stream records: what is visible in a tick''s snapshot, and was not in the one before, is its batch.';
-INSERT INTO stream_tick VALUES (100, '-infinity', '3:3:');
+
+CREATE FUNCTION _last_tick() RETURNS eventbridge.stream_tick
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	last eventbridge.stream_tick;
+BEGIN
+	SELECT t.* INTO last FROM (
+		(SELECT * FROM eventbridge.stream_tick_0 ORDER BY tick DESC LIMIT 1) UNION ALL
+		(SELECT * FROM eventbridge.stream_tick_1 ORDER BY tick DESC LIMIT 1) UNION ALL
+		(SELECT * FROM eventbridge.stream_tick_2 ORDER BY tick DESC LIMIT 1)) AS t ORDER BY t.tick DESC LIMIT 1;
+	RETURN last;
+END $$;
+COMMENT ON FUNCTION _last_tick() IS
+'Internal: the last line between batches of stream records. Volatile, to see what rotation has just moved.';
 
 /* ------------------------------- changes ----------------------------- */
 
@@ -243,14 +269,9 @@ CREATE VIEW stream_pack WITH (security_barrier) AS
 COMMENT ON VIEW stream_pack IS
 'Packs of row images, until the log''s tables are reused.';
 
-CREATE FUNCTION _unpack_numbers(pack bytea, after bigint, OUT number bigint, OUT captured_at timestamptz) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_unpack_numbers' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
-COMMENT ON FUNCTION _unpack_numbers(bytea, bigint) IS
-'Internal: capture numbers and times of the records of a pack, behind a number.';
-
 CREATE FUNCTION _unpack_records(pack bytea, after bigint, up_to bigint,
 								OUT number bigint, OUT captured_at timestamptz, OUT head text, OUT tail text) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_unpack_records' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
+AS 'MODULE_PATHNAME', 'eb_unpack_records_srf' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
 COMMENT ON FUNCTION _unpack_records(bytea, bigint, bigint) IS
 'Internal: the records of a pack behind a number and up to another, their text in two parts, before and behind the sequence number.';
 
@@ -259,14 +280,6 @@ CREATE VIEW stream_log WITH (security_barrier) AS
 	FROM eventbridge.stream_pack AS p, eventbridge._unpack_records(p.pack, -1, 9223372036854775807) AS r;
 COMMENT ON VIEW stream_log IS
 'Records of streams, until the log''s tables are reused: their text in two parts, before and behind the sequence number.';
-
-/* Transactions that had not ended at a snapshot, but had at a later one. */
-CREATE FUNCTION _ended_between(earlier pg_snapshot, later pg_snapshot) RETURNS xid8[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(array_agg(x), '{}') FROM pg_snapshot_xip($1) AS x WHERE pg_visible_in_snapshot(x, $2)
-$$;
-COMMENT ON FUNCTION _ended_between(pg_snapshot, pg_snapshot) IS
-'Internal: the transactions running at a snapshot that had ended at another.';
 
 /*
  * Draws a line behind what is committed now, if there is something new. Not
@@ -283,45 +296,27 @@ BEGIN
 		OR current_setting('transaction_read_only')::boolean OR NOT eventbridge._lock_tick() THEN
 		RETURN;
 	END IF;
-	SELECT t.* INTO last FROM eventbridge.stream_tick AS t ORDER BY t.tick DESC LIMIT 1;
+	last := eventbridge._last_tick();
 	current_one := pg_current_snapshot();
 	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
 			AND pg_visible_in_snapshot(l.xid, current_one))
-		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid = ANY (eventbridge._ended_between(last.snapshot, current_one))) THEN
-		INSERT INTO eventbridge.stream_tick VALUES (last.tick + 1, clock_timestamp(), current_one);
+		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid IN (
+			SELECT x FROM pg_snapshot_xip(last.snapshot) AS x WHERE pg_visible_in_snapshot(x, current_one))) THEN
+		CASE (SELECT q.last_value FROM eventbridge.stream_turn AS q)
+			WHEN 0 THEN INSERT INTO eventbridge.stream_tick_0 VALUES (last.tick + 1, clock_timestamp(), current_one);
+			WHEN 1 THEN INSERT INTO eventbridge.stream_tick_1 VALUES (last.tick + 1, clock_timestamp(), current_one);
+			WHEN 2 THEN INSERT INTO eventbridge.stream_tick_2 VALUES (last.tick + 1, clock_timestamp(), current_one);
+		END CASE;
 	END IF;
 END $$;
 COMMENT ON FUNCTION _draw_tick() IS
 'Internal: ends a batch of stream records, if there are new ones.';
 
-/*
- * Records of a stream between two ticks' snapshots: the first ones behind a
- * number that are not too old, in their order. Numbers are sorted before
- * records are made.
- */
-CREATE FUNCTION _stream_batch(stream_id bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz, max_records integer)
-RETURNS TABLE (number bigint, head text, tail text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	late constant xid8[] := eventbridge._ended_between(earlier, later);
-	up_to bigint;
-BEGIN
-	SELECT max(o.number) INTO up_to
-	FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, after) AS r
-		  WHERE l.stream_id = $1 AND l.last_number > after AND l.captured_at > since AND r.captured_at > since
-			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
-				 OR l.xid = ANY (late))
-		  ORDER BY r.number LIMIT max_records) AS o;
-	RETURN QUERY SELECT r.number, r.head, r.tail
-		FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, after, up_to) AS r
-		WHERE l.stream_id = $1 AND l.last_number > after AND l.first_number <= up_to AND l.captured_at > since AND r.captured_at > since
-			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
-				 OR l.xid = ANY (late))
-		ORDER BY r.number;
-END $$;
-COMMENT ON FUNCTION _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
-'Internal: records of a stream that lie between two ticks.';
+CREATE FUNCTION _stream_batch(stream_id bigint, tick bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz,
+							  max_records integer) RETURNS TABLE (number bigint, record text)
+AS 'MODULE_PATHNAME', 'eb_stream_batch' LANGUAGE C STRICT;
+COMMENT ON FUNCTION _stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
+'Internal: records of a stream that lie between two ticks'' snapshots, the first ones behind a number that are not too old, in their order.';
 
 /* Sequence numbers: the tick, and behind it 19 digits of the capture number. */
 CREATE FUNCTION _sequence_number(tick bigint, number bigint) RETURNS text
@@ -371,7 +366,7 @@ BEGIN
 		tick := first_tick;
 		number := -1;
 	ELSIF starting_position = 'LATEST' THEN
-		SELECT max(t.tick), 9223372036854775807 INTO tick, number FROM eventbridge.stream_tick AS t;
+		SELECT t.tick, 9223372036854775807 INTO tick, number FROM eventbridge._last_tick() AS t;
 	ELSIF part IS NOT NULL AND part[3]::numeric <= 9223372036854775807 THEN
 		tick := part[2];
 		number := part[3]::bigint - CASE part[1] WHEN 'AT' THEN 1 ELSE 0 END;
@@ -413,13 +408,14 @@ BEGIN
 	position := eventbridge._stream_position(p_starting_position);
 	FOR batch IN
 		SELECT t.tick, t.snapshot, t.earlier, CASE t.tick WHEN position.tick THEN position.number ELSE -1 END AS number
-		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier FROM eventbridge.stream_tick AS x) AS t
+		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier FROM eventbridge.stream_tick AS x
+			  WHERE x.tick >= position.tick - 1) AS t
 		WHERE t.tick >= position.tick AND t.earlier IS NOT NULL ORDER BY t.tick
 	LOOP
 		SELECT array_agg(ROW(eventbridge._sequence_number(batch.tick, r.number),
-				r.head || eventbridge._sequence_number(batch.tick, r.number) || r.tail)::eventbridge.stream_record ORDER BY r.number)
+				r.record)::eventbridge.stream_record ORDER BY r.number)
 		INTO more
-		FROM eventbridge._stream_batch(found_stream.stream_id, batch.earlier, batch.snapshot, batch.number,
+		FROM eventbridge._stream_batch(found_stream.stream_id, batch.tick, batch.earlier, batch.snapshot, batch.number,
 			clock_timestamp() - found_stream.retention, p_max_records - cardinality(records)) AS r;
 		records := records || more;
 		EXIT WHEN cardinality(records) >= p_max_records;
@@ -446,7 +442,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._find_stream(p_stream, eventbridge._caller());
 	PERFORM eventbridge._draw_tick();
-	RETURN (SELECT eventbridge._sequence_number(max(t.tick), 9223372036854775807) FROM eventbridge.stream_tick AS t);
+	RETURN (SELECT eventbridge._sequence_number(t.tick, 9223372036854775807) FROM eventbridge._last_tick() AS t);
 END $$;
 COMMENT ON FUNCTION _latest_sequence_number(text) IS 'Internal: see latest_sequence_number.';
 

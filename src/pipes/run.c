@@ -6,9 +6,10 @@
  * A pipe is served by sessions of the role that it runs as, as part of
  * run_deliveries(), by one of them at a time: the lock PIPE keeps the others
  * away, so records keep their order.  Many batches of a stream are read at
- * once, and delivered in transactions of about COMMIT_INTERVAL, each of which
- * notes how far the pipe has come; what a batch does in the database and that
- * it was done are committed together.
+ * once, and delivered in one transaction, which notes how far the pipe has come;
+ * what a batch does in the database and that it was done are committed
+ * together.  After EB_TURN_INTERVAL it is the turn of the role's other pipes and
+ * deliveries; what was read and not delivered is read again.
  *
  * A batch that fails holds the pipe: it is tried again, as a whole, in halves
  * or from the record on that failed, until it succeeds, is too old or was
@@ -39,13 +40,8 @@
 #include "delivery/delivery.h"
 #include "json/value.h"
 #include "pipes/pipes.h"
+#include "stream/log.h"
 #include "transform/template.h"
-
-/* Time for which batches are delivered before a commit. */
-#define COMMIT_INTERVAL		(500 * INT64CONST(1000))	/* microseconds */
-
-/* Records after which it is the turn of the role's other pipes and deliveries. */
-#define RECORDS_IN_TURN		1000
 
 PG_FUNCTION_INFO_V1(eb_note_lane);
 
@@ -60,6 +56,7 @@ typedef struct Pipe
 	char	   *target_template;	/* or NULL */
 	char	   *variables;		/* of templates */
 	bool		logs;			/* more than failures */
+	bool		is_held;		/* by a batch that failed */
 	char	   *obstacle;		/* or NULL */
 } Pipe;
 
@@ -130,7 +127,7 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	if (eb_internal_execute(&plan,
 							"SELECT arn, source_kind, enrichment, enrichment_template,"
 							" target_kind, resource, resource_id, routine, claim_check,"
-							" target_template, variables, log_level, obstacle"
+							" target_template, variables, log_level, obstacle, is_held"
 							" FROM eventbridge._pipe_to_run($1)",
 							1, types, values, NULL) == 0)
 		return false;
@@ -153,6 +150,7 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	pipe->variables = column_text(0, 11);
 	pipe->logs = strcmp(column_text(0, 12), "INFO") == 0;
 	pipe->obstacle = column_text(0, 13);
+	pipe->is_held = DatumGetBool(column(0, 14, &isnull)) && !isnull;
 	return true;
 }
 
@@ -575,13 +573,32 @@ delete_messages(const EbPipeBatch *batch, const int *failed, int nfailed)
 						2, types, values, NULL);
 }
 
+/* Says that the pipe is not held up any more. */
 static void
-settle(const Pipe *pipe, const Progress *progress)
+release(Pipe *pipe)
 {
 	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(pipe->pipe_id)};
+
+	eb_internal_execute(&plan,
+						"UPDATE eventbridge.pipe_state"
+						" SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity'"
+						" WHERE pipe_id = $1",
+						1, types, values, NULL);
+	pipe->is_held = false;
+}
+
+/* Notes what was done and how far the pipe has come. */
+static void
+settle(Pipe *pipe, const Progress *progress)
+{
+	static SPIPlanPtr plans[EB_LOG_TURNS];
 	static const Oid types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
 	INT8OID, INT8OID};
 	char		nulls[7] = "       ";
+	char		sql[256];
+	int			turn = eb_stream_log_turn();
 	Datum		values[7] = {
 		Int64GetDatum(pipe->pipe_id),
 		Int64GetDatum(progress->tick),
@@ -592,11 +609,17 @@ settle(const Pipe *pipe, const Progress *progress)
 		Int64GetDatum(progress->skipped)
 	};
 
-	if (!progress->moved || pipe->from_queue)
+	if (!progress->moved)
+		return;
+	if (pipe->from_queue)
 		nulls[1] = nulls[2] = 'n';
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._pipe_settle($1, $2, $3, $4, $5, $6, $7)",
-						7, types, values, nulls);
+	snprintf(sql, sizeof(sql),
+			 "INSERT INTO eventbridge.pipe_progress_%d (pipe_id, tick, number,"
+			 " invocations, events, event_bytes, target_skipped)"
+			 " VALUES ($1, $2, $3, $4, $5, $6, $7)", turn);
+	eb_internal_execute(&plans[turn], sql, 7, types, values, nulls);
+	if (pipe->is_held)
+		release(pipe);
 }
 
 /* Decides what becomes of a batch that failed from its n-th record on. */
@@ -643,7 +666,11 @@ runnable_pipes(Oid role, int *npipes)
 	namestrcpy(&name, GetUserNameFromId(role, false));
 	values[0] = NameGetDatum(&name);
 	*npipes = (int) eb_internal_execute(&plan,
-										"SELECT p FROM eventbridge._runnable_pipes($1) AS p",
+										"SELECT p.pipe_id FROM eventbridge.pipe AS p"
+										" JOIN eventbridge.pipe_state AS x USING (pipe_id)"
+										" WHERE p.role = $1 AND p.current_state = 'RUNNING'"
+										" AND x.next_attempt <= clock_timestamp()"
+										" ORDER BY p.pipe_id",
 										1, types, values, NULL);
 	MemoryContextSwitchTo(context);
 	pipes = palloc(sizeof(int64) * Max(*npipes, 1));
@@ -707,7 +734,7 @@ run_batch(Pipe *pipe, const EbPipeBatch *batch, Progress *progress)
  * were taken, 0 if there is nothing to do now.
  */
 static int64
-run_step(Oid role, int64 pipe_id)
+run_step(int64 pipe_id, TimestampTz turn_ends)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch;
@@ -716,7 +743,6 @@ run_step(Oid role, int64 pipe_id)
 	EbPipeBatch batch;
 	Progress	progress = {0};
 	int64		nrecords = 0;
-	TimestampTz began = GetCurrentTimestamp();
 
 	if (!load_pipe(&pipe, pipe_id))
 		return 0;
@@ -745,26 +771,18 @@ run_step(Oid role, int64 pipe_id)
 		progress.moved = true;
 		progress.tick = batch.tick;
 		progress.number = batch.number;
-		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL)
-		{
-			settle(&pipe, &progress);
-			memset(&progress, 0, sizeof(progress));
-			eb_commit_lazily();
-			MemoryContextSwitchTo(context);
-			began = GetCurrentTimestamp();
-			if (!is_runnable(role, pipe_id))
-				return nrecords;
-		}
+		if (GetCurrentTimestamp() > turn_ends)
+			break;
 	}
 	MemoryContextSwitchTo(context);
 	settle(&pipe, &progress);
-	return nrecords;
+	/* There may be records behind ticks that have none. */
+	return progress.moved ? Max(nrecords, 1) : nrecords;
 }
 
 /*
- * Serves the pipes of the session's role, each for a while; no more than about
- * max_records.  Returns how many.  SPI is connected and may
- * commit.
+ * Serves the pipes of the session's role, each for its turn; no more than about
+ * max_records.  Returns how many.  SPI is connected and may commit.
  */
 static int64
 run_pipes(Oid role, int64 max_records)
@@ -787,23 +805,22 @@ run_pipes(Oid role, int64 max_records)
 	{
 		uint32		high = (uint32) (pipes[i] >> 32);
 		uint32		low = (uint32) pipes[i];
+		TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 		int64		taken;
-		int64		taken_here = 0;
 
 		if (!eb_lock(EB_LOCK_PIPE, high, low, ExclusiveLock, true, false))
 			continue;
 		do
 		{
 			MemoryContextSwitchTo(step);
-			taken = run_step(role, pipes[i]);
+			taken = run_step(pipes[i], turn_ends);
 			eb_commit_lazily();
 			MemoryContextSwitchTo(context);
 			MemoryContextReset(step);
-			taken_here += taken;
-		} while (taken > 0 && taken_here < RECORDS_IN_TURN &&
-				 total + taken_here < max_records &&
+			total += taken;
+		} while (taken > 0 && total < max_records &&
+				 GetCurrentTimestamp() < turn_ends &&
 				 is_runnable(role, pipes[i]));
-		total += taken_here;
 		eb_unlock(EB_LOCK_PIPE, high, low, ExclusiveLock, true);
 	}
 	MemoryContextSwitchTo(oldcontext);

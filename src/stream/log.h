@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.h
+ *	  The tables of the stream log; see log.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_STREAM_LOG_H
+#define EB_STREAM_LOG_H
+
+/* Columns of stream_log_N, in the order of sql/parts/stream_log.sql. */
+enum
+{
+	EB_STREAM_LOG_XID = 1,
+	EB_STREAM_LOG_STREAM_ID,
+	EB_STREAM_LOG_CAPTURED_AT,
+	EB_STREAM_LOG_FIRST_NUMBER,
+	EB_STREAM_LOG_LAST_NUMBER,
+	EB_STREAM_LOG_PACK,
+	EB_STREAM_LOG_NATTS = EB_STREAM_LOG_PACK
+};
+
+extern int	eb_stream_log_turn(void);
+
+#endif							/* EB_STREAM_LOG_H */
