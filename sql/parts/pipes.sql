@@ -226,6 +226,10 @@ BEGIN
 		filled.source_kind := 'stream';
 		found_stream := eventbridge._find_stream(source, made.role);
 		filled.stream_id := found_stream.stream_id;
+		IF NOT found_stream.changed AND EXISTS (SELECT FROM unnest(filled.filters) AS f (filter) WHERE eventbridge._filter_names(f.filter, 'changed')) THEN
+			PERFORM eventbridge._raise('ValidationException', 'a filter names "changed", which the records of the stream do not have',
+				'Enable the stream with changed => true.');
+		END IF;
 	ELSE
 		PERFORM eventbridge._raise('UnsupportedOperationException', format('sources such as %s are not supported', source),
 			'Supported are the ARNs of streams, as enable_stream gives them, and of queues.');
@@ -1254,7 +1258,7 @@ COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged l
 REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb),
 	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
-	enable_stream(regclass, text, interval), _enable_stream(regclass, text, interval),
+	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
 	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_numbers(bytea, bigint), _unpack_records(bytea, bigint, bigint),

@@ -12,10 +12,11 @@ CREATE TABLE stream (
 		CHECK (stream_view_type IN ('KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE', 'NEW_AND_OLD_IMAGES')),
 	label text NOT NULL,
 	retention interval CHECK (retention > interval '0'),
+	changed boolean NOT NULL DEFAULT false,
 	creation_time timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE stream IS
-'Tables whose changes are a stream. label is the last part of the stream''s ARN. Without retention nothing is kept but what pipes still have to read.';
+'Tables whose changes are a stream. label is the last part of the stream''s ARN. Without retention nothing is kept but what pipes still have to read. changed: the records of updates name the columns that changed.';
 COMMENT ON SEQUENCE stream_stream_id_seq IS 'Keys of stream.';
 
 CREATE SEQUENCE stream_turn MINVALUE 0 MAXVALUE 2 START 0;
@@ -106,6 +107,11 @@ CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE ON stream
 	FOR EACH ROW EXECUTE FUNCTION stream_changed();
 ALTER TABLE stream ENABLE ALWAYS TRIGGER stream_changed;
 
+CREATE FUNCTION _filter_names(filter event_pattern, path text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_filter_names' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _filter_names(event_pattern, text) IS
+'Internal: whether a filter looks at or below a path.';
+
 /* What is wanted of a table's changes; src/stream/log.c reads it. */
 CREATE FUNCTION _stream_wants(relation oid, OUT stream_id bigint, OUT label text, OUT everything boolean,
 							  OUT filters text[], OUT lanes oid[]) RETURNS SETOF record
@@ -138,18 +144,19 @@ COMMENT ON FUNCTION _stream_arn(eventbridge.stream) IS
 'Internal: the ARN of a stream.';
 
 CREATE VIEW streams WITH (security_barrier) AS
-	SELECT eventbridge._stream_arn(s) AS stream_arn, s.relation, s.stream_view_type, s.retention, s.creation_time
+	SELECT eventbridge._stream_arn(s) AS stream_arn, s.relation, s.stream_view_type, s.retention, s.changed, s.creation_time
 	FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
 	WHERE eventbridge._acts_as(current_user, pg_catalog.pg_get_userbyid(c.relowner));
 COMMENT ON VIEW streams IS 'The streams of the tables that the current role owns.';
 GRANT SELECT ON streams TO PUBLIC;
 
-CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES', retention interval DEFAULT NULL)
+CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES', retention interval DEFAULT NULL,
+							  changed boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION enable_stream(regclass, text, interval) IS
-'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. The table needs a primary key or a replica identity index.';
+COMMENT ON FUNCTION enable_stream(regclass, text, interval, boolean) IS
+'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. With changed the records of updates have a member that AWS''s have not, "changed", an array of the names of the columns whose values differ, whatever the view type. The table needs a primary key or a replica identity index.';
 
-CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval) RETURNS text
+CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval, p_changed boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	class record;
@@ -181,8 +188,9 @@ BEGIN
 	END IF;
 	/* What is left of a table that had this number. */
 	DELETE FROM eventbridge.stream AS s WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = s.relation);
-	INSERT INTO eventbridge.stream (relation, stream_view_type, label, retention)
-	VALUES (p_relation, p_stream_view_type, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'), p_retention)
+	INSERT INTO eventbridge.stream (relation, stream_view_type, label, retention, changed)
+	VALUES (p_relation, p_stream_view_type, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'), p_retention,
+		coalesce(p_changed, false))
 	ON CONFLICT DO NOTHING RETURNING * INTO made;
 	IF made.stream_id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
@@ -200,11 +208,12 @@ BEGIN
 	 * may change the row again, a foreign key's (RI_...) among them.
 	 */
 	EXECUTE format('CREATE TRIGGER "0_eventbridge_stream" AFTER INSERT OR UPDATE OR DELETE ON %s
-		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L)', p_relation, 'log=on', 'view_type=' || p_stream_view_type);
+		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L%s)', p_relation, 'log=on', 'view_type=' || p_stream_view_type,
+		CASE WHEN p_changed THEN ', ''changed=on''' END);
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "0_eventbridge_stream"', p_relation);
 	RETURN eventbridge._stream_arn(made);
 END $$;
-COMMENT ON FUNCTION _enable_stream(regclass, text, interval) IS 'Internal: see enable_stream.';
+COMMENT ON FUNCTION _enable_stream(regclass, text, interval, boolean) IS 'Internal: see enable_stream.';
 
 CREATE FUNCTION disable_stream(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;

@@ -209,6 +209,7 @@ lookup_columns(EbCapture *capture, TupleDesc desc)
 		palloc0(sizeof(EbCell) * Max(capture->ncolumns, 1));
 	capture->old_image.cells =
 		palloc0(sizeof(EbCell) * Max(capture->ncolumns, 1));
+	capture->changed = palloc(sizeof(int) * Max(capture->ncolumns, 1));
 }
 
 /* The index that identifies rows: the primary key, else replica identity. */
@@ -262,7 +263,10 @@ lookup_keys(EbCapture *capture, Relation relation)
 	ReleaseSysCache(tuple);
 }
 
-/* The parts of the record's text that are the same for every row. */
+/*
+ * The parts of the record's text that are the same for every row; the last
+ * brace is left to who writes the record.
+ */
 void
 eb_write_constants(EbCapture *capture)
 {
@@ -270,7 +274,7 @@ eb_write_constants(EbCapture *capture)
 
 	initStringInfo(&text);
 	eb_append_json_string(&text, capture->arn, strlen(capture->arn));
-	capture->tail = psprintf(",\"StreamViewType\":\"%s\"},\"eventSourceARN\":%s}",
+	capture->tail = psprintf(",\"StreamViewType\":\"%s\"},\"eventSourceARN\":%s",
 							 eb_view_type_name(capture->arguments->view_type),
 							 text.data);
 	for (int event = 0; event < EB_NEVENTS; event++)
@@ -326,8 +330,20 @@ add_constants(JsonbValue *record, EbEventName event, const char *arn)
 #define NCONSTANTS	5
 
 static bool
-is_constant(const JsonbValue *constants, const JsonbValue *key)
+tells_changed(const EbCapture *capture, EbEventName event)
 {
+	return capture->arguments->changed && event == EB_EVENT_MODIFY;
+}
+
+/* Is the member known before a row is seen, if only not to be there? */
+static bool
+is_constant(const JsonbValue *constants, const JsonbValue *key,
+			bool has_changed)
+{
+	if (!has_changed &&
+		key->val.string.len == strlen(EB_CHANGED) &&
+		memcmp(key->val.string.val, EB_CHANGED, strlen(EB_CHANGED)) == 0)
+		return true;
 	for (int i = 0; i < constants->val.object.nPairs; i++)
 	{
 		const JsonbValue *constant = &constants->val.object.pairs[i].key;
@@ -347,7 +363,8 @@ is_constant(const JsonbValue *constants, const JsonbValue *key)
  * only makes the part match more.
  */
 static EbVerdict
-judge_filter(const EbPattern *filter, const JsonbValue *constants)
+judge_filter(const EbPattern *filter, const JsonbValue *constants,
+			 bool has_changed)
 {
 	char	   *text = pnstrdup(filter->text, filter->text_len);
 	Jsonb	   *jsonb;
@@ -373,7 +390,7 @@ judge_filter(const EbPattern *filter, const JsonbValue *constants)
 		JsonbValue	value;
 
 		JsonbIteratorNext(&it, &value, true);
-		if (!is_constant(constants, &key))
+		if (!is_constant(constants, &key, has_changed))
 		{
 			is_whole = false;
 			continue;
@@ -428,7 +445,8 @@ judge_filters(EbCapture *capture, const char *arn)
 			EB_VERDICT_NEVER;
 		for (int i = 0; i < arguments->nfilters; i++)
 		{
-			EbVerdict	one = judge_filter(arguments->filters[i], &constants);
+			EbVerdict	one = judge_filter(arguments->filters[i], &constants,
+										   tells_changed(capture, event));
 
 			capture->verdicts[event][i] = one;
 			if (one == EB_VERDICT_ALWAYS)
@@ -485,6 +503,20 @@ add_image(EbCapture *capture, EbEventName event, JsonbValue *dynamodb,
 	}
 }
 
+/* The array of the changed columns' names, with room for all. */
+static void
+add_changed(EbCapture *capture, EbSkeleton *skeleton)
+{
+	JsonbValue *member = add_member(&skeleton->root, EB_CHANGED);
+
+	member->type = jbvArray;
+	member->val.array.rawScalar = false;
+	member->val.array.nElems = 0;
+	member->val.array.elems = palloc(sizeof(JsonbValue) *
+									 Max(capture->ncolumns, 1));
+	skeleton->changed = member;
+}
+
 static void
 build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 {
@@ -495,7 +527,7 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 
 	skeleton->cells = palloc(sizeof(skeleton->cells[0]) *
 							 (capture->ncolumns * 2 + capture->nkeys + 1));
-	init_object(&skeleton->root, NCONSTANTS + 2);
+	init_object(&skeleton->root, NCONSTANTS + 3);
 
 	skeleton->needs_event_id = is_named(capture, event, "eventID");
 	if (skeleton->needs_event_id)
@@ -538,6 +570,8 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 	if (event != EB_EVENT_INSERT && (view & EB_VIEW_OLD_IMAGE))
 		add_image(capture, event, dynamodb, "OldImage", true,
 				  NULL, capture->ncolumns);
+	if (tells_changed(capture, event) && is_named(capture, event, EB_CHANGED))
+		add_changed(capture, skeleton);
 }
 
 /* A trigger that writes the log has the filters of those who read it. */

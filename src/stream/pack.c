@@ -25,7 +25,8 @@
  *			each), region, ARN, then records
  *	column	type (4, or 0: JSON text), name
  *	record	length (4), capture number (8), time (8), event id (16), event (1),
- *			flags (1); if it is a claim check, SizeBytes (8); then values:
+ *			flags (1); if it is a claim check, SizeBytes (8); if it tells the
+ *			changed columns, their number (2) and they (2 each); then values:
  *			of the new image, of the old one, as far as the view type shows
  *			them, or of the key columns alone if it shows none
  *	value	tag (1): null; so many bytes as the type has; length (4) and
@@ -74,6 +75,7 @@ PG_FUNCTION_INFO_V1(eb_unpack_records);
 /* flags of a record */
 #define RECORD_CLAIM_CHECK	0x01	/* without images */
 #define RECORD_NO_KEYS		0x02	/* nor keys */
+#define RECORD_CHANGED		0x04	/* with the changed columns */
 
 typedef enum ValueTag
 {
@@ -246,6 +248,20 @@ put_keys(StringInfo out, EbCapture *capture, EbEventName event)
 }
 
 static void
+put_changed(StringInfo out, EbCapture *capture)
+{
+	int16		n = (int16) capture->nchanged;
+
+	put(out, &n, sizeof(n));
+	for (int i = 0; i < capture->nchanged; i++)
+	{
+		int16		column = (int16) capture->changed[i];
+
+		put(out, &column, sizeof(column));
+	}
+}
+
+static void
 put_record(StringInfo out, EbCapture *capture, EbEventName event)
 {
 	bool		new_image = eb_shows_new_image(capture, event);
@@ -262,6 +278,8 @@ put_record(StringInfo out, EbCapture *capture, EbEventName event)
 		flags |= RECORD_CLAIM_CHECK;
 	if (flags != 0 && keys_size(capture, event) > HUGE_RECORD / 2)
 		flags |= RECORD_NO_KEYS;
+	if (capture->arguments->changed && event == EB_EVENT_MODIFY)
+		flags |= RECORD_CHANGED;
 
 	put(out, &len, sizeof(len));
 	put(out, &capture->number, sizeof(capture->number));
@@ -276,6 +294,8 @@ put_record(StringInfo out, EbCapture *capture, EbEventName event)
 		put(out, &size, sizeof(size));
 		new_image = old_image = false;
 	}
+	if (flags & RECORD_CHANGED)
+		put_changed(out, capture);
 	if (new_image)
 		put_image(out, capture, &capture->new_image);
 	if (old_image)
@@ -497,6 +517,7 @@ take_head(PackReader *reader)
 	capture->columns = palloc0(sizeof(EbColumn) * Max(ncolumns, 1));
 	capture->new_image.cells = palloc0(sizeof(EbCell) * Max(ncolumns, 1));
 	capture->old_image.cells = palloc0(sizeof(EbCell) * Max(ncolumns, 1));
+	capture->changed = palloc(sizeof(int) * Max(ncolumns, 1));
 	for (int i = 0; i < ncolumns; i++)
 	{
 		EbColumn   *column = &capture->columns[i];
@@ -574,6 +595,26 @@ take_value(PackReader *reader, EbCapture *capture, EbImage *image, int column)
 			PointerGetDatum(bytes);
 	}
 	cell->size = eb_attribute_value(info->type, value, false, &cell->value);
+}
+
+static void
+take_changed(PackReader *reader, EbCapture *capture)
+{
+	int16		n;
+
+	take_into(reader, &n, sizeof(n));
+	if (n < 0 || n > capture->ncolumns)
+		broken_pack();
+	capture->nchanged = n;
+	for (int i = 0; i < n; i++)
+	{
+		int16		column;
+
+		take_into(reader, &column, sizeof(column));
+		if (column < 0 || column >= capture->ncolumns)
+			broken_pack();
+		capture->changed[i] = column;
+	}
 }
 
 /* Takes the record that reader holds, whose head is read, into the cells. */
@@ -768,6 +809,9 @@ eb_unpack_records(PG_FUNCTION_ARGS)
 		record.keys_fit = (flags & RECORD_NO_KEYS) == 0;
 		if (!record.fits)
 			take_into(&reader, &record.size, sizeof(record.size));
+		record.tells_changed = (flags & RECORD_CHANGED) != 0;
+		if (record.tells_changed)
+			take_changed(&reader, capture);
 		take_images(&reader, capture, &record);
 		eb_write_event_id(capture);
 

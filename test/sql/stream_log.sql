@@ -149,7 +149,7 @@ SELECT record ->> 'eventName', record #>> '{dynamodb,NewImage,parent,N}' FROM ge
 
 -- a stream is for the table's owner
 CREATE ROLE regress_stream_log;
-GRANT EXECUTE ON FUNCTION enable_stream(regclass, text, interval), disable_stream(regclass) TO regress_stream_log;
+GRANT EXECUTE ON FUNCTION enable_stream(regclass, text, interval, boolean), disable_stream(regclass) TO regress_stream_log;
 SET ROLE regress_stream_log;
 SELECT get_records('stream_log_p');
 SELECT enable_stream('stream_log_o');
@@ -157,7 +157,7 @@ SELECT disable_stream('stream_log_p');
 SELECT count(*) FROM streams;
 SELECT _get_record_batch('stream_log_p', 'TRIM_HORIZON', 1);
 RESET ROLE;
-REVOKE ALL ON FUNCTION enable_stream(regclass, text, interval), disable_stream(regclass) FROM regress_stream_log;
+REVOKE ALL ON FUNCTION enable_stream(regclass, text, interval, boolean), disable_stream(regclass) FROM regress_stream_log;
 DROP ROLE regress_stream_log;
 
 -- plain JSON
