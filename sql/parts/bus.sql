@@ -676,12 +676,12 @@ COMMENT ON FUNCTION list_event_buses(text, integer, text) IS
 'The event buses that the caller owns or may use, in AWS''s form (ListEventBuses; max_items is its Limit, default all).';
 
 CREATE FUNCTION put_permission(statement_id text, action text, principal text,
-							   event_bus_name text DEFAULT 'default') RETURNS void
+							   event_bus_name text DEFAULT 'default', stream text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION put_permission(text, text, text, text) IS
-'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission). The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
+COMMENT ON FUNCTION put_permission(text, text, text, text, text) IS
+'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission), or, with a stream, given by its table''s name or its ARN, read the stream of a table that the caller owns (dynamodb:GetRecords), in which are all rows and columns, whatever the table''s policies and privileges are. The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
 
-CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text) RETURNS void
+CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text, p_stream text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	faults text[] := '{}';
@@ -690,43 +690,56 @@ DECLARE
 BEGIN
 	faults := eventbridge._check(faults, p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true);
 	faults := eventbridge._check(faults, p_action, 'action', 64, required => true);
-	faults := eventbridge._check_enum(faults, p_action, 'action', '{events:PutEvents,events:PutRule}');
+	faults := eventbridge._check_enum(faults, p_action, 'action',
+		CASE WHEN p_stream IS NULL THEN '{events:PutEvents,events:PutRule}'::text[] ELSE '{dynamodb:GetRecords}' END);
 	faults := eventbridge._check(faults, p_principal, 'principal', 1600, required => true);
 	PERFORM eventbridge._raise_faults(faults);
-	bus := eventbridge._find_bus(p_event_bus_name);
-	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	IF p_stream IS NULL THEN
+		bus := eventbridge._find_bus(p_event_bus_name);
+		PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	END IF;
 	IF role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
 		PERFORM eventbridge._raise('ValidationException', format('role "%s" does not exist', role));
+	END IF;
+	IF p_stream IS NOT NULL THEN
+		PERFORM eventbridge._put_stream_permission(p_stream, p_event_bus_name, p_statement_id, role);
+		RETURN;
 	END IF;
 	INSERT INTO eventbridge.event_bus_permission AS p (bus_id, statement_id, action, principal)
 	VALUES (bus.bus_id, p_statement_id, p_action, role)
 	ON CONFLICT (bus_id, statement_id) DO UPDATE SET action = excluded.action, principal = excluded.principal;
 END $$;
-COMMENT ON FUNCTION _put_permission(text, text, text, text) IS 'Internal: see put_permission.';
+COMMENT ON FUNCTION _put_permission(text, text, text, text, text) IS 'Internal: see put_permission.';
 
 CREATE FUNCTION remove_permission(statement_id text DEFAULT NULL, remove_all_permissions boolean DEFAULT false,
-								  event_bus_name text DEFAULT 'default') RETURNS void
+								  event_bus_name text DEFAULT 'default', stream text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION remove_permission(text, boolean, text) IS
-'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission). Fails if there is no such statement.';
+COMMENT ON FUNCTION remove_permission(text, boolean, text, text) IS
+'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission), or of the stream of a table that the caller owns. Fails if there is no such statement.';
 
-CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text) RETURNS void
+CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text, p_stream text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus eventbridge.event_bus;
+	found_one boolean;
 BEGIN
 	IF NOT coalesce(p_all, false) THEN
 		PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true));
 	END IF;
-	bus := eventbridge._find_bus(p_event_bus_name);
-	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
-	DELETE FROM eventbridge.event_bus_permission AS p
-	WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
-	IF NOT FOUND AND NOT coalesce(p_all, false) THEN
+	IF p_stream IS NULL THEN
+		bus := eventbridge._find_bus(p_event_bus_name);
+		PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+		DELETE FROM eventbridge.event_bus_permission AS p
+		WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
+		found_one := FOUND;
+	ELSE
+		found_one := eventbridge._remove_stream_permission(p_stream, p_event_bus_name, p_statement_id, coalesce(p_all, false));
+	END IF;
+	IF NOT found_one AND NOT coalesce(p_all, false) THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', 'Statement with the provided id does not exist.');
 	END IF;
 END $$;
-COMMENT ON FUNCTION _remove_permission(text, boolean, text) IS 'Internal: see remove_permission.';
+COMMENT ON FUNCTION _remove_permission(text, boolean, text, text) IS 'Internal: see remove_permission.';
 
 /* ------------------------------- rules ------------------------------- */
 
@@ -2095,7 +2108,7 @@ COMMENT ON FUNCTION export_cloudformation(text) IS
 
 REVOKE EXECUTE ON FUNCTION
 	create_event_bus(text, text, jsonb), delete_event_bus(text),
-	put_permission(text, text, text, text), remove_permission(text, boolean, text),
+	put_permission(text, text, text, text, text), remove_permission(text, boolean, text, text),
 	put_rule(text, text, text, text, text, text, text, jsonb), enable_rule(text, text), disable_rule(text, text),
 	delete_rule(text, text, boolean), put_targets(text, jsonb, text), remove_targets(text, text[], text, boolean),
 	create_topic(text, boolean), delete_topic(text), create_log_group(text, integer), delete_log_group(text),
@@ -2110,7 +2123,7 @@ REVOKE EXECUTE ON FUNCTION
 	_require_permission(event_bus, text), _require_owner(name, text, text), _require_role(text),
 	_target_obstacle(text, text, name), _put_target(rule, jsonb), _owned_resource(text, text),
 	_create_event_bus(text, text, jsonb), _delete_event_bus(text),
-	_put_permission(text, text, text, text), _remove_permission(text, boolean, text),
+	_put_permission(text, text, text, text, text), _remove_permission(text, boolean, text, text),
 	_put_rule(text, text, text, text, text, text, text, jsonb), _enable_rule(text, text), _disable_rule(text, text),
 	_delete_rule(text, text, boolean), _put_targets(text, jsonb, text), _remove_targets(text, text[], text, boolean),
 	_create_topic(text, boolean), _delete_topic(text), _create_log_group(text, integer), _delete_log_group(text),

@@ -347,7 +347,8 @@ DECLARE
 	horizon constant timestamptz := (SELECT clock_timestamp() - s.retention FROM eventbridge.stream AS s
 		WHERE s.stream_id = made.stream_id AND made.definition #>> '{SourceParameters,DynamoDBStreamParameters,StartingPosition}' = 'TRIM_HORIZON');
 BEGIN
-	SELECT max(t.tick) INTO tick FROM eventbridge.stream_tick AS t WHERE t.at < horizon OR horizon IS NULL;
+	/* If no line is as old as that, nothing is older than the first one. */
+	SELECT coalesce(max(t.tick) FILTER (WHERE t.at < horizon OR horizon IS NULL), min(t.tick)) INTO tick FROM eventbridge.stream_tick AS t;
 	number := 9223372036854775807;
 END $$;
 COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe reads on from.';
@@ -657,9 +658,9 @@ BEGIN
 			(SELECT o.message FROM eventbridge._delivery_obstacle('function', p.enrichment, p.role) AS o WHERE p.enrichment IS NOT NULL LIMIT 1),
 			CASE p.source_kind
 				WHEN 'queue' THEN (SELECT o.message FROM eventbridge._delivery_obstacle('queue', p.queue, p.role) AS o LIMIT 1)
-				ELSE (SELECT format('role "%s" may not read the stream of table %s', p.role, eventbridge._table_name(c.oid))
-					  FROM eventbridge.stream AS s JOIN pg_class AS c ON c.oid = s.relation
-					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._acts_as(p.role, pg_get_userbyid(c.relowner))) END)
+				ELSE (SELECT format('role "%s" may not read the stream of table "%s"', p.role, eventbridge._table_name(s.relation))
+					  FROM eventbridge.stream AS s
+					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END)
 	FROM eventbridge.pipe AS p WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
 COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is served.';
@@ -1174,6 +1175,8 @@ CREATE TRIGGER adopt BEFORE INSERT ON stream_log_2
 	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
 ALTER TABLE stream_log_2 ENABLE ALWAYS TRIGGER adopt;
 SELECT pg_catalog.pg_extension_config_dump('stream', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
+SELECT pg_catalog.pg_extension_config_dump('stream_permission',
+	'WHERE EXISTS (SELECT FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation WHERE s.stream_id = stream_permission.stream_id)');
 SELECT pg_catalog.pg_extension_config_dump('stream_stream_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
@@ -1202,7 +1205,8 @@ COMMENT ON FUNCTION _empty_stream_log(integer) IS 'Internal: empties a table of 
 /*
  * If the current table of the stream log has grown or is old, empties another
  * for the time after it, and gives its number; see _rotate. Old ticks go, but
- * those that a position or a record still refers to.
+ * those that a position or a record still refers to: the last of the old ones
+ * is where the batch of the next begins.
  */
 CREATE FUNCTION _rotate_stream_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1212,8 +1216,7 @@ DECLARE
 	since timestamptz;
 BEGIN
 	DELETE FROM eventbridge.stream_tick AS t
-	WHERE t.at < clock_timestamp() - coalesce(retention, '1 h') - interval '1 h'
-		AND t.tick < (SELECT max(k.tick) FROM eventbridge.stream_tick AS k)
+	WHERE t.tick < (SELECT max(k.tick) FROM eventbridge.stream_tick AS k WHERE k.at < clock_timestamp() - coalesce(retention, '1 h') - interval '1 h')
 		AND t.tick < coalesce((SELECT min(x.tick) FROM eventbridge.pipe_position AS x), 9223372036854775807) - 1;
 	IF pg_total_relation_size(format('eventbridge.stream_log_%s', current_turn)::regclass)
 		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
@@ -1260,7 +1263,8 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
 	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
-	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
+	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream),
+	_table_owner(oid), _stream_to_grant(text, text), _put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_numbers(bytea, bigint), _unpack_records(bytea, bigint, bigint),
 	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_read(bigint, integer), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
