@@ -697,61 +697,32 @@ $$;
 COMMENT ON FUNCTION _pipe_limits(bigint) IS 'Internal: what cuts the records of a pipe''s source into batches.';
 
 /*
- * The records of a stream behind a pipe's position, in order, a row for each
- * stretch of a tick. A row without records tells the tick up to which there
- * are no more; there is none if the limit left some.
+ * The ticks of a stream that a pipe has not passed, in order; each with the
+ * number in it from which on it reads. Of many only the first.
  */
-CREATE FUNCTION _pipe_read(p_pipe_id bigint, max_records integer, OUT tick bigint, OUT numbers bigint[], OUT times timestamptz[],
-						   OUT records text[]) RETURNS SETOF record
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' AS $$
-#variable_conflict use_column
+CREATE FUNCTION _pipe_ticks(p_pipe_id bigint, OUT stream_id bigint, OUT tick bigint, OUT earlier pg_snapshot, OUT later pg_snapshot,
+							OUT after bigint) RETURNS SETOF record
+LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p eventbridge.pipe;
 	x eventbridge.pipe_position;
-	line record;
-	bound bigint;
-	left_over integer := max_records;
-	last_tick bigint;
+	line eventbridge.stream_tick;
 BEGIN
 	PERFORM eventbridge._draw_tick();
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
-	FOR line IN
-		SELECT t.tick, t.snapshot, pg_snapshot_xmax(t.earlier) AS low, pg_snapshot_xmax(t.snapshot) AS high,
-			eventbridge._ended_between(t.earlier, t.snapshot) AS late, CASE t.tick WHEN x.tick THEN x.number ELSE -1 END AS number
-		FROM (SELECT k.tick, k.snapshot, lag(k.snapshot) OVER (ORDER BY k.tick) AS earlier FROM eventbridge.stream_tick AS k
-			  WHERE k.tick >= x.tick - 1) AS t
-		WHERE t.tick >= x.tick AND t.earlier IS NOT NULL AND NOT (t.tick = x.tick AND x.number = 9223372036854775807)
-		ORDER BY t.tick
-	LOOP
-		bound := line.number;
-		/* Of a long batch the numbers are sorted, not the records. */
-		SELECT max(o.number) INTO line.number
-		FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, bound) AS r
-			  WHERE l.stream_id = p.stream_id AND l.last_number > bound
-				AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-			  ORDER BY r.number LIMIT left_over) AS o;
-		IF line.number IS NOT NULL THEN
-			tick := line.tick;
-			SELECT array_agg(r.number), array_agg(r.captured_at), array_agg(r.record) INTO numbers, times, records
-			FROM (SELECT o.number, o.captured_at, o.head || line.tick::text || lpad(o.number::text, 19, '0') || o.tail AS record
-				  FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, bound, line.number) AS o
-				  WHERE l.stream_id = p.stream_id AND l.last_number > bound AND l.first_number <= line.number
-					AND (l.xid >= line.low AND l.xid < line.high AND pg_visible_in_snapshot(l.xid, line.snapshot) OR l.xid = ANY (line.late))
-				  ORDER BY o.number) AS r;
+	stream_id := p.stream_id;
+	FOR line IN SELECT k.* FROM eventbridge.stream_tick AS k WHERE k.tick >= x.tick - 1 ORDER BY k.tick LIMIT 1000 LOOP
+		tick := line.tick;
+		later := line.snapshot;
+		after := CASE line.tick WHEN x.tick THEN x.number ELSE -1 END;
+		IF line.tick >= x.tick AND earlier IS NOT NULL AND after < 9223372036854775807 THEN
 			RETURN NEXT;
-			left_over := left_over - cardinality(numbers);
-			IF left_over <= 0 THEN
-				RETURN;
-			END IF;
 		END IF;
-		last_tick := line.tick;
+		earlier := line.snapshot;
 	END LOOP;
-	IF last_tick IS NOT NULL THEN
-		RETURN QUERY SELECT last_tick, NULL::bigint[], NULL::timestamptz[], NULL::text[];
-	END IF;
 END $$;
-COMMENT ON FUNCTION _pipe_read(bigint, integer) IS 'Internal: records of a stream for a pipe.';
+COMMENT ON FUNCTION _pipe_ticks(bigint) IS 'Internal: ends the current batch of stream records; the batches that a pipe still has to read.';
 
 /*
  * The next batch of a pipe whose source is a queue: its records as a JSON
@@ -1056,7 +1027,8 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
 			OR EXISTS (SELECT FROM eventbridge.stream_tick AS t WHERE t.tick > x.tick)
 			OR x.number < 9223372036854775807
 			OR EXISTS (SELECT FROM eventbridge.stream_pack AS l, eventbridge.stream_tick AS t
-				WHERE l.stream_id = p.stream_id AND t.tick = x.tick AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END
+				WHERE l.stream_id = p.stream_id AND t.tick = x.tick AND l.xid >= pg_snapshot_xmin(t.snapshot)
+					AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END
 $$;
 COMMENT ON FUNCTION _lanes_with_pipes() IS 'Internal: the roles whose pipes have something to read.';
 
@@ -1263,10 +1235,10 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
 	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
-	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream),
-	_table_owner(oid), _stream_to_grant(text, text), _put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean), _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
-	_unpack_numbers(bytea, bigint), _unpack_records(bytea, bigint, bigint),
-	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_read(bigint, integer), _pipe_receive(bigint), _pipe_limits(bigint),
+	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream), _table_owner(oid),
+	_stream_to_grant(text, text), _put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean),
+	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer), _unpack_records(bytea, bigint, bigint),
+	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
 	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text),
 	_pipe_bury(pipe, text, integer, text),

@@ -276,14 +276,9 @@ CREATE VIEW stream_pack WITH (security_barrier) AS
 COMMENT ON VIEW stream_pack IS
 'Packs of row images, until the log''s tables are reused.';
 
-CREATE FUNCTION _unpack_numbers(pack bytea, after bigint, OUT number bigint, OUT captured_at timestamptz) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_unpack_numbers' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
-COMMENT ON FUNCTION _unpack_numbers(bytea, bigint) IS
-'Internal: capture numbers and times of the records of a pack, behind a number.';
-
 CREATE FUNCTION _unpack_records(pack bytea, after bigint, up_to bigint,
 								OUT number bigint, OUT captured_at timestamptz, OUT head text, OUT tail text) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_unpack_records' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
+AS 'MODULE_PATHNAME', 'eb_unpack_records_srf' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
 COMMENT ON FUNCTION _unpack_records(bytea, bigint, bigint) IS
 'Internal: the records of a pack behind a number and up to another, their text in two parts, before and behind the sequence number.';
 
@@ -327,34 +322,11 @@ END $$;
 COMMENT ON FUNCTION _draw_tick() IS
 'Internal: ends a batch of stream records, if there are new ones.';
 
-/*
- * Records of a stream between two ticks' snapshots: the first ones behind a
- * number that are not too old, in their order. Numbers are sorted before
- * records are made.
- */
-CREATE FUNCTION _stream_batch(stream_id bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz, max_records integer)
-RETURNS TABLE (number bigint, head text, tail text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-	late constant xid8[] := eventbridge._ended_between(earlier, later);
-	up_to bigint;
-BEGIN
-	SELECT max(o.number) INTO up_to
-	FROM (SELECT r.number FROM eventbridge.stream_pack AS l, eventbridge._unpack_numbers(l.pack, after) AS r
-		  WHERE l.stream_id = $1 AND l.last_number > after AND l.captured_at > since AND r.captured_at > since
-			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
-				 OR l.xid = ANY (late))
-		  ORDER BY r.number LIMIT max_records) AS o;
-	RETURN QUERY SELECT r.number, r.head, r.tail
-		FROM eventbridge.stream_pack AS l, eventbridge._unpack_records(l.pack, after, up_to) AS r
-		WHERE l.stream_id = $1 AND l.last_number > after AND l.first_number <= up_to AND l.captured_at > since AND r.captured_at > since
-			AND (l.xid >= pg_snapshot_xmax(earlier) AND l.xid < pg_snapshot_xmax(later) AND pg_visible_in_snapshot(l.xid, later)
-				 OR l.xid = ANY (late))
-		ORDER BY r.number;
-END $$;
-COMMENT ON FUNCTION _stream_batch(bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
-'Internal: records of a stream that lie between two ticks.';
+CREATE FUNCTION _stream_batch(stream_id bigint, tick bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz,
+							  max_records integer) RETURNS TABLE (number bigint, record text)
+AS 'MODULE_PATHNAME', 'eb_stream_batch' LANGUAGE C STRICT;
+COMMENT ON FUNCTION _stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
+'Internal: records of a stream that lie between two ticks'' snapshots, the first ones behind a number that are not too old, in their order.';
 
 /* Sequence numbers: the tick, and behind it 19 digits of the capture number. */
 CREATE FUNCTION _sequence_number(tick bigint, number bigint) RETURNS text
@@ -511,9 +483,9 @@ BEGIN
 		WHERE t.tick >= position.tick AND t.earlier IS NOT NULL ORDER BY t.tick
 	LOOP
 		SELECT array_agg(ROW(eventbridge._sequence_number(batch.tick, r.number),
-				r.head || eventbridge._sequence_number(batch.tick, r.number) || r.tail)::eventbridge.stream_record ORDER BY r.number)
+				r.record)::eventbridge.stream_record ORDER BY r.number)
 		INTO more
-		FROM eventbridge._stream_batch(found_stream.stream_id, batch.earlier, batch.snapshot, batch.number,
+		FROM eventbridge._stream_batch(found_stream.stream_id, batch.tick, batch.earlier, batch.snapshot, batch.number,
 			clock_timestamp() - found_stream.retention, p_max_records - cardinality(records)) AS r;
 		records := records || more;
 		EXIT WHEN cardinality(records) >= p_max_records;

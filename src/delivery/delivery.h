@@ -17,7 +17,7 @@
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
-#include "delivery/position.h"
+#include "log/position.h"
 #include "log/append.h"
 #include "log/internal.h"
 
@@ -220,6 +220,12 @@ extern void eb_client_end(XactEvent event);
 /* run.c */
 extern int64 eb_run_pass(int64 max_deliveries);
 extern void eb_commit_lazily(void);
+
+/*
+ * How long a session serves deliveries, or a pipe, before it looks after the
+ * others; microseconds.
+ */
+#define EB_TURN_INTERVAL	(200 * INT64CONST(1000))
 
 /* Serves a role's pipes, up to about so many records; set by their room. */
 extern int64 (*eb_run_pipes) (Oid role, int64 max_records);

@@ -3,8 +3,8 @@
  * run.c
  *	  run_deliveries(): one pass over what is owed to targets.
  *
- * A pass serves the lanes that this session may serve, batch after batch,
- * until there is nothing left or enough is done.  Each batch takes two
+ * A pass serves the lanes that this session may serve, and the pipes of its
+ * role, by turns, until there is nothing left or enough is done.  Each batch takes two
  * transactions: one in which it is claimed, and one for its deliveries, what
  * failed, the counters and the ledger's "done".  Retries that are due come
  * first, a few at a time; each is a transaction of its own.
@@ -182,6 +182,26 @@ run_batch(Oid lane, int max_deliveries)
 	return ndeliveries;
 }
 
+/*
+ * Serves batches of the lane for a turn.  Where nothing else has to be served
+ * the turn does not matter: the next one follows.
+ */
+static int64
+run_batches(Oid lane, int64 max_deliveries)
+{
+	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
+	int64		total = 0;
+	int			ndeliveries;
+
+	do
+	{
+		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX));
+		total += ndeliveries;
+	} while (ndeliveries > 0 && total < max_deliveries &&
+			 GetCurrentTimestamp() < turn_ends);
+	return total;
+}
+
 /* ---- retries ---- */
 
 /* Makes one attempt, in the current transaction. */
@@ -342,8 +362,7 @@ eb_run_pass(int64 max_deliveries)
 				total += run_retries(lanes[i],
 									 Min(max_deliveries - total, INT_MAX));
 			if (total < max_deliveries)
-				total += run_batch(lanes[i],
-								   Min(max_deliveries - total, INT_MAX));
+				total += run_batches(lanes[i], max_deliveries - total);
 			if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
 				eb_run_pipes != NULL)
 				total += eb_run_pipes(lanes[i], max_deliveries - total);

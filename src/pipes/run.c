@@ -6,9 +6,10 @@
  * A pipe is served by sessions of the role that it runs as, as part of
  * run_deliveries(), by one of them at a time: the lock PIPE keeps the others
  * away, so records keep their order.  Many batches of a stream are read at
- * once, and delivered in transactions of about COMMIT_INTERVAL, each of which
- * notes how far the pipe has come; what a batch does in the database and that
- * it was done are committed together.
+ * once, and delivered in one transaction, which notes how far the pipe has come;
+ * what a batch does in the database and that it was done are committed
+ * together.  After EB_TURN_INTERVAL it is the turn of the role's other pipes and
+ * deliveries; what was read and not delivered is read again.
  *
  * A batch that fails holds the pipe: it is tried again, as a whole, in halves
  * or from the record on that failed, until it succeeds, is too old or was
@@ -40,12 +41,6 @@
 #include "json/value.h"
 #include "pipes/pipes.h"
 #include "transform/template.h"
-
-/* Time for which batches are delivered before a commit. */
-#define COMMIT_INTERVAL		(500 * INT64CONST(1000))	/* microseconds */
-
-/* Records after which it is the turn of the role's other pipes and deliveries. */
-#define RECORDS_IN_TURN		1000
 
 PG_FUNCTION_INFO_V1(eb_note_lane);
 
@@ -707,7 +702,7 @@ run_batch(Pipe *pipe, const EbPipeBatch *batch, Progress *progress)
  * were taken, 0 if there is nothing to do now.
  */
 static int64
-run_step(Oid role, int64 pipe_id)
+run_step(int64 pipe_id, TimestampTz turn_ends)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch;
@@ -716,7 +711,6 @@ run_step(Oid role, int64 pipe_id)
 	EbPipeBatch batch;
 	Progress	progress = {0};
 	int64		nrecords = 0;
-	TimestampTz began = GetCurrentTimestamp();
 
 	if (!load_pipe(&pipe, pipe_id))
 		return 0;
@@ -745,16 +739,8 @@ run_step(Oid role, int64 pipe_id)
 		progress.moved = true;
 		progress.tick = batch.tick;
 		progress.number = batch.number;
-		if (GetCurrentTimestamp() - began > COMMIT_INTERVAL)
-		{
-			settle(&pipe, &progress);
-			memset(&progress, 0, sizeof(progress));
-			eb_commit_lazily();
-			MemoryContextSwitchTo(context);
-			began = GetCurrentTimestamp();
-			if (!is_runnable(role, pipe_id))
-				return nrecords;
-		}
+		if (GetCurrentTimestamp() > turn_ends)
+			break;
 	}
 	MemoryContextSwitchTo(context);
 	settle(&pipe, &progress);
@@ -762,9 +748,8 @@ run_step(Oid role, int64 pipe_id)
 }
 
 /*
- * Serves the pipes of the session's role, each for a while; no more than about
- * max_records.  Returns how many.  SPI is connected and may
- * commit.
+ * Serves the pipes of the session's role, each for its turn; no more than about
+ * max_records.  Returns how many.  SPI is connected and may commit.
  */
 static int64
 run_pipes(Oid role, int64 max_records)
@@ -787,23 +772,22 @@ run_pipes(Oid role, int64 max_records)
 	{
 		uint32		high = (uint32) (pipes[i] >> 32);
 		uint32		low = (uint32) pipes[i];
+		TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 		int64		taken;
-		int64		taken_here = 0;
 
 		if (!eb_lock(EB_LOCK_PIPE, high, low, ExclusiveLock, true, false))
 			continue;
 		do
 		{
 			MemoryContextSwitchTo(step);
-			taken = run_step(role, pipes[i]);
+			taken = run_step(pipes[i], turn_ends);
 			eb_commit_lazily();
 			MemoryContextSwitchTo(context);
 			MemoryContextReset(step);
-			taken_here += taken;
-		} while (taken > 0 && taken_here < RECORDS_IN_TURN &&
-				 total + taken_here < max_records &&
+			total += taken;
+		} while (taken > 0 && total < max_records &&
+				 GetCurrentTimestamp() < turn_ends &&
 				 is_runnable(role, pipes[i]));
-		total += taken_here;
 		eb_unlock(EB_LOCK_PIPE, high, low, ExclusiveLock, true);
 	}
 	MemoryContextSwitchTo(oldcontext);

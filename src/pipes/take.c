@@ -29,9 +29,10 @@
 #include "log/internal.h"
 #include "pattern/pattern.h"
 #include "pipes/pipes.h"
+#include "stream/read.h"
 
 /* About so many records are read at once. */
-#define READ_RECORDS	50000
+#define READ_RECORDS	10000
 
 typedef struct SourceRecord
 {
@@ -55,6 +56,7 @@ struct EbPipeTake
 	TimestampTz too_old;		/* records from before then, if not 0 */
 
 	int			nrecords;		/* read */
+	int			size;			/* of the array */
 	SourceRecord *records;
 	bool		at_end;			/* there are no more, up to the tick */
 	int64		end_tick;
@@ -112,75 +114,79 @@ load_limits(Take *take, int64 pipe_id)
 
 /* ---- reading ---- */
 
-/* The arrays of one row of _pipe_read(). */
+/* A tick's batch, from a row of _pipe_ticks(). */
 static void
-add_records(Take *take, uint64 row, int64 tick)
+load_range(EbStreamRange *range, uint64 row)
 {
-	Datum	   *numbers;
-	Datum	   *times;
-	Datum	   *texts;
 	bool		isnull;
-	int			n;
 
-	deconstruct_array(DatumGetArrayTypeP(column(row, 2, &isnull)), INT8OID,
-					  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &numbers, NULL, &n);
-	deconstruct_array(DatumGetArrayTypeP(column(row, 3, &isnull)),
-					  TIMESTAMPTZOID, sizeof(int64), FLOAT8PASSBYVAL,
-					  TYPALIGN_DOUBLE, &times, NULL, &n);
-	deconstruct_array(DatumGetArrayTypeP(column(row, 4, &isnull)), TEXTOID,
-					  -1, false, TYPALIGN_INT, &texts, NULL, &n);
-	take->records = take->records == NULL ?
-		palloc(sizeof(SourceRecord) * Max(n, 1)) :
-		repalloc_huge(take->records,
-					  sizeof(SourceRecord) * (take->nrecords + n));
+	memset(range, 0, sizeof(EbStreamRange));
+	range->stream_id = DatumGetInt64(column(row, 1, &isnull));
+	range->tick = DatumGetInt64(column(row, 2, &isnull));
+	eb_position_parse(&range->earlier,
+					  TextDatumGetCString(column(row, 3, &isnull)));
+	eb_position_parse(&range->later,
+					  TextDatumGetCString(column(row, 4, &isnull)));
+	range->after = DatumGetInt64(column(row, 5, &isnull));
+	range->since = DT_NOBEGIN;
+}
+
+static void
+add_records(Take *take, const EbStreamRange *range, int max_records)
+{
+	int			n;
+	EbStreamRecord *records = eb_stream_read(range, max_records, &n);
+
+	if (take->nrecords + n > take->size)
+	{
+		take->size = take->nrecords + n + take->nrecords / 2;
+		take->records = take->records == NULL ?
+			MemoryContextAllocHuge(CurrentMemoryContext,
+								   sizeof(SourceRecord) * take->size) :
+			repalloc_huge(take->records, sizeof(SourceRecord) * take->size);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		SourceRecord *record = &take->records[take->nrecords++];
 
-		record->tick = tick;
-		record->number = DatumGetInt64(numbers[i]);
-		record->time = DatumGetTimestampTz(times[i]);
-		record->text = TextDatumGetCString(texts[i]);
+		record->tick = range->tick;
+		record->number = records[i].number;
+		record->time = records[i].time;
+		record->text = records[i].text;
 	}
-	pfree(numbers);
-	pfree(times);
-	pfree(texts);
+	pfree(records);
 }
 
 static void
 read_stream(Take *take, int64 pipe_id)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, INT4OID};
+	static const Oid types[] = {INT8OID};
 	int			size = take->batch_size;
-	Datum		values[2] = {
-		Int64GetDatum(pipe_id),
-		Int32GetDatum(take->held && take->nfilters == 0 ? size :
-					  Max(size, READ_RECORDS / size * size))
-	};
+	int			limit = take->held && take->nfilters == 0 ? size :
+		Max(size, READ_RECORDS / size * size);
+	Datum		values[1] = {Int64GetDatum(pipe_id)};
 	MemoryContext context = CurrentMemoryContext;
-	uint64		nrows = eb_internal_execute(&plan,
-											"SELECT tick, numbers, times, records"
-											" FROM eventbridge._pipe_read($1, $2)",
-											2, types, values, NULL);
+	EbStreamRange *ranges;
+	int			nranges;
+	int			i;
 
+	nranges = (int) eb_internal_execute(&plan,
+										"SELECT stream_id, tick, earlier::text, later::text, after"
+										" FROM eventbridge._pipe_ticks($1)",
+										1, types, values, NULL);
 	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < nrows; i++)
-	{
-		bool		isnull;
-		int64		tick = DatumGetInt64(column(i, 1, &isnull));
-
-		(void) column(i, 2, &isnull);
-		if (!isnull)
-			add_records(take, i, tick);
-		else
-		{
-			take->at_end = true;
-			take->end_tick = tick;
-		}
-	}
+	ranges = palloc(sizeof(EbStreamRange) * Max(nranges, 1));
+	for (i = 0; i < nranges; i++)
+		load_range(&ranges[i], i);
 	SPI_freetuptable(SPI_tuptable);
+
+	for (i = 0; i < nranges && take->nrecords < limit; i++)
+		add_records(take, &ranges[i], limit - take->nrecords);
+	/* A batch that is read to the limit may have more. */
+	take->at_end = nranges > 0 && take->nrecords < limit;
+	if (take->at_end)
+		take->end_tick = ranges[nranges - 1].tick;
 }
 
 /* ---- cutting ---- */

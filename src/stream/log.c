@@ -20,7 +20,7 @@
  * number is the number of the tick, and behind it the capture number.  A
  * reader who goes on after the last number it saw misses nothing, and a
  * transaction that is open for long is in no one's way: its records come in a
- * later batch.  The SQL script has all that reads.
+ * later batch.  See read.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,29 +40,18 @@
 #include "log/append.h"
 #include "log/internal.h"
 #include "stream/capture.h"
+#include "stream/log.h"
 
 PG_FUNCTION_INFO_V1(eb_invalidate_capture);
 PG_FUNCTION_INFO_V1(eb_lock_tick);
 PG_FUNCTION_INFO_V1(eb_filter_names);
-
-/* Columns of stream_log_N, in the order of sql/parts/stream_log.sql. */
-enum
-{
-	LOG_XID = 1,
-	LOG_STREAM_ID,
-	LOG_CAPTURED_AT,
-	LOG_FIRST_NUMBER,
-	LOG_LAST_NUMBER,
-	LOG_PACK,
-	LOG_NATTS = LOG_PACK
-};
 
 static EbAppendLog stream_log = {
 	.name = "stream_log",
 	.index_suffix = "xid_idx",
 	.turn = "stream_turn",
 	.nkeys = 1,
-	.keys = {LOG_XID}
+	.keys = {EB_STREAM_LOG_XID}
 };
 
 EbStreamWake eb_stream_wake = NULL;
@@ -171,19 +160,19 @@ eb_stream_log_append(const EbStreamWants *wants, SubTransactionId subid,
 					 TimestampTz captured_at, int64 first_number,
 					 int64 last_number, StringInfo pack)
 {
-	Datum		values[LOG_NATTS];
-	bool		nulls[LOG_NATTS] = {0};
+	Datum		values[EB_STREAM_LOG_NATTS];
+	bool		nulls[EB_STREAM_LOG_NATTS] = {0};
 	bytea	   *data = palloc(VARHDRSZ + (Size) pack->len);
 
 	SET_VARSIZE(data, VARHDRSZ + pack->len);
 	memcpy(VARDATA(data), pack->data, pack->len);
-	values[LOG_XID - 1] =
+	values[EB_STREAM_LOG_XID - 1] =
 		FullTransactionIdGetDatum(GetTopFullTransactionId());
-	values[LOG_STREAM_ID - 1] = Int64GetDatum(wants->stream_id);
-	values[LOG_CAPTURED_AT - 1] = TimestampTzGetDatum(captured_at);
-	values[LOG_FIRST_NUMBER - 1] = Int64GetDatum(first_number);
-	values[LOG_LAST_NUMBER - 1] = Int64GetDatum(last_number);
-	values[LOG_PACK - 1] = PointerGetDatum(data);
+	values[EB_STREAM_LOG_STREAM_ID - 1] = Int64GetDatum(wants->stream_id);
+	values[EB_STREAM_LOG_CAPTURED_AT - 1] = TimestampTzGetDatum(captured_at);
+	values[EB_STREAM_LOG_FIRST_NUMBER - 1] = Int64GetDatum(first_number);
+	values[EB_STREAM_LOG_LAST_NUMBER - 1] = Int64GetDatum(last_number);
+	values[EB_STREAM_LOG_PACK - 1] = PointerGetDatum(data);
 	eb_append_row(&stream_log, subid, values, nulls);
 	pfree(data);
 

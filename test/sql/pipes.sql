@@ -235,7 +235,7 @@ SET ROLE regress_pipes_other;
 SELECT stop_pipe('bad');
 SELECT delete_pipe('bad');
 SELECT count(*) FROM pipes;
-SELECT _pipe_read(1, 1);
+SELECT _pipe_ticks(1);
 SELECT _create_pipe('{}');
 SET search_path = eventbridge;
 SELECT create_pipe('{"Name": "mine", "Source": "arn:aws:dynamodb:us-east-1:000000000000:table/public.pipes_appointments/stream/x", "Target": "arn:aws:sqs:us-east-1:000000000000:pipes-in"}'::jsonb);

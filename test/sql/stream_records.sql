@@ -148,4 +148,3 @@ SELECT * FROM _unpack_records('\x', -1, 100);
 SELECT * FROM _unpack_records('\x01', -1, 100);
 SELECT * FROM _unpack_records('\x0103ffffff7f00000000', -1, 100);
 SELECT * FROM _unpack_records('\x0903000000000000', -1, 100);
-SELECT * FROM _unpack_numbers('\x010300000000', -1);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * position.h
- *	  A place in the delivery log, between what has passed and what has not.
+ *	  A place in a log, between what has passed and what has not.
  *
  * The log's rows have no order that a reader could follow: a transaction
  * that began early may commit late.  What a reader has seen is therefore

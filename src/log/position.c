@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * position.c
- *	  Places in the delivery log; see position.h.
+ *	  Places in a log; see position.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
-#include "delivery/position.h"
+#include "log/position.h"
 
 PG_FUNCTION_INFO_V1(eb_has_passed);
 
@@ -101,7 +101,7 @@ parse_xid(const char **text, const char *whole)
 	uint64		xid = strtou64(*text, &end, 10);
 
 	if (end == *text)
-		elog(ERROR, "malformed snapshot \"%s\" in the delivery ledger", whole);
+		elog(ERROR, "malformed snapshot \"%s\" of a log's reader", whole);
 	*text = *end ? end + 1 : end;
 	return xid;
 }

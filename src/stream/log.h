@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.h
+ *	  The columns of stream_log_N, in the order of sql/parts/stream_log.sql.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_STREAM_LOG_H
+#define EB_STREAM_LOG_H
+
+enum
+{
+	EB_STREAM_LOG_XID = 1,
+	EB_STREAM_LOG_STREAM_ID,
+	EB_STREAM_LOG_CAPTURED_AT,
+	EB_STREAM_LOG_FIRST_NUMBER,
+	EB_STREAM_LOG_LAST_NUMBER,
+	EB_STREAM_LOG_PACK,
+	EB_STREAM_LOG_NATTS = EB_STREAM_LOG_PACK
+};
+
+#endif							/* EB_STREAM_LOG_H */
