@@ -356,7 +356,7 @@ COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe
 CREATE FUNCTION create_pipe(definition jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION create_pipe(jsonb) IS
-'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses and log groups. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED.';
+'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses and log groups. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED. What the enrichment and the target have written for a batch is rolled back together if either fails.';
 
 CREATE FUNCTION _create_pipe(p_definition jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -900,7 +900,8 @@ COMMENT ON FUNCTION _pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint,
 'Internal: notes what a pipe has done.';
 
 /* Writes what a pipe's log level asks for. */
-CREATE FUNCTION _pipe_note(p_pipe_id bigint, level text, message_type text, message text, records text) RETURNS void
+CREATE FUNCTION _pipe_note(p_pipe_id bigint, level text, message_type text, message text, records text,
+						   at timestamptz DEFAULT clock_timestamp()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p eventbridge.pipe;
@@ -911,15 +912,15 @@ BEGIN
 		RETURN;
 	END IF;
 	entry := jsonb_strip_nulls(jsonb_build_object('resourceArn', eventbridge._pipe_arn(p.name),
-		'timestamp', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'executionId', gen_random_uuid(),
+		'timestamp', (extract(epoch FROM at) * 1000)::bigint, 'executionId', gen_random_uuid(),
 		'messageType', message_type, 'logLevel', level, 'error', CASE WHEN message IS NOT NULL THEN jsonb_build_object('message', message) END,
 		'payload', CASE WHEN p.log_data THEN left(records, 200000) END,
 		'truncatedFields', CASE WHEN p.log_data AND char_length(records) > 200000 THEN '["payload"]'::jsonb END));
-	INSERT INTO eventbridge.pipe_log_event (pipe_id, entry) VALUES (p_pipe_id, entry);
+	INSERT INTO eventbridge.pipe_log_event (pipe_id, at, entry) VALUES (p_pipe_id, _pipe_note.at, entry);
 	INSERT INTO eventbridge.log_event (log_group_id, message)
 	SELECT g.log_group_id, entry::text FROM eventbridge.log_group AS g WHERE g.name = p.log_group;
 END $$;
-COMMENT ON FUNCTION _pipe_note(bigint, text, text, text, text) IS
+COMMENT ON FUNCTION _pipe_note(bigint, text, text, text, text, timestamptz) IS
 'Internal: writes an entry into a pipe''s log, if its level is logged.';
 
 /* A description of a batch that is given up, for the dead-letter queue. */
@@ -1240,7 +1241,7 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer), _unpack_records(bytea, bigint, bigint),
 	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
-	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text),
+	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text, timestamptz),
 	_pipe_bury(pipe, text, integer, text),
 	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint), _pipe_halt(bigint, text),
 	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _find_pipe(text),

@@ -19,12 +19,14 @@
  *
  * Enrichment and functions run as the session's user, each call in a
  * subtransaction, as those of rules do (delivery/invoke.c); everything else
- * is the SQL script's, and runs as its owner.
+ * is the SQL script's, and runs as its owner.  Enrichment and target of a
+ * batch share a subtransaction, so that a batch that fails has done nothing.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -33,6 +35,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "bus/bus.h"
@@ -149,25 +152,6 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	pipe->logs = strcmp(column_text(0, 12), "INFO") == 0;
 	pipe->obstacle = column_text(0, 13);
 	return true;
-}
-
-/* Writes an entry of level INFO into the pipe's log. */
-static void
-note(const Pipe *pipe, const char *message_type, const char *records)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID};
-	char		nulls[3] = "   ";
-	Datum		values[3];
-
-	if (!pipe->logs)
-		return;
-	values[0] = Int64GetDatum(pipe->pipe_id);
-	values[1] = CStringGetTextDatum(message_type);
-	values[2] = eb_text_or_null(records, &nulls[2]);
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3)",
-						3, types, values, nulls);
 }
 
 static void
@@ -460,6 +444,16 @@ failed_records(const Jsonb *answer, const char *records, int *nfailed)
 	return failed;
 }
 
+/* Entries of level INFO that a batch makes in the pipe's log. */
+#define MAX_NOTES	6
+
+typedef struct Note
+{
+	const char *message_type;
+	const char *records;		/* or NULL */
+	TimestampTz at;
+} Note;
+
 /* How a batch ended. */
 typedef struct BatchResult
 {
@@ -468,35 +462,85 @@ typedef struct BatchResult
 	int		   *failed;			/* see failed_records */
 	int			nfailed;
 	bool		skipped;		/* the target was not invoked */
+	int			nnotes;			/* to be written when it has ended */
+	Note		notes[MAX_NOTES];
 } BatchResult;
 
 static void
-deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+note(const Pipe *pipe, BatchResult *result, const char *message_type,
+	 const char *records)
 {
-	Elements	elements = {.text = batch->records,
-		.each = batch->each,.neach = batch->nrecords};
+	Note	   *entry = &result->notes[result->nnotes];
+
+	if (!pipe->logs)
+		return;
+	Assert(result->nnotes < MAX_NOTES);
+	entry->message_type = message_type;
+	entry->records = records;
+	entry->at = GetCurrentTimestamp();
+	result->nnotes++;
+}
+
+static void
+write_notes(const Pipe *pipe, const BatchResult *result)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+
+	for (int i = 0; i < result->nnotes; i++)
+	{
+		const Note *entry = &result->notes[i];
+		char		nulls[4] = "    ";
+		Datum		values[4] = {
+			Int64GetDatum(pipe->pipe_id),
+			CStringGetTextDatum(entry->message_type),
+			eb_text_or_null(entry->records, &nulls[2]),
+			TimestampTzGetDatum(entry->at)
+		};
+
+		eb_internal_execute(&plan,
+							"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3, $4)",
+							4, types, values, nulls);
+	}
+}
+
+/* The batch as one argument, to a function or a procedure. */
+static void
+call_target(Pipe *pipe, const EbPipeBatch *batch, char *input,
+			BatchResult *result)
+{
+	EbInvocation invocation = {.target = &pipe->target,.input = input};
+
+	result->stage = "TARGET";
+	invocation.wants_result = pipe->target.kind == EB_TARGET_FUNCTION &&
+		get_func_rettype(pipe->target.function) == JSONBOID;
+	if (!eb_invoke(&invocation, 1))
+	{
+		result->message = invocation.outcome.message;
+		return;
+	}
+	if (invocation.result != NULL)
+		result->failed = failed_records(invocation.result, batch->records,
+										&result->nfailed);
+	if (result->nfailed > 0)
+		result->message = "the target failed with some records";
+	else
+		result->stage = NULL;
+}
+
+/* Hands the batch, or what stands for it, to the target. */
+static void
+pass_on(Pipe *pipe, const EbPipeBatch *batch, Elements *elements,
+		BatchResult *result)
+{
 	char	  **inputs;
 	int			ninputs;
 
-	memset(result, 0, sizeof(BatchResult));
-	note(pipe, "EXECUTION_STARTED", batch->records);
-	if (pipe->enrichment.exists)
-	{
-		note(pipe, "ENRICHMENT_STAGE_ENTERED", NULL);
-		if (!enrich(pipe, batch, &elements, &result->message))
-		{
-			result->stage = "ENRICHMENT";
-			return;
-		}
-		if (pipe->logs)
-			note(pipe, "ENRICHMENT_STAGE_SUCCEEDED", elements_text(&elements));
-	}
-
 	if (pipe->target_template == NULL &&
-		(elements.each != NULL || elements.jsonb != NULL))
-		inputs = split(&elements, &ninputs);
+		(elements->each != NULL || elements->jsonb != NULL))
+		inputs = split(elements, &ninputs);
 	else
-		inputs = fill(pipe, pipe->target_template, elements_text(&elements),
+		inputs = fill(pipe, pipe->target_template, elements_text(elements),
 					  !pipe->enrichment.exists, &ninputs, &result->message);
 	if (inputs == NULL)
 	{
@@ -506,46 +550,75 @@ deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
 	result->skipped = (ninputs == 0);
 	if (result->skipped)
 		return;
-	note(pipe, "TARGET_STAGE_ENTERED", NULL);
+	note(pipe, result, "TARGET_STAGE_ENTERED", NULL);
 	if (pipe->target.kind == EB_TARGET_FUNCTION ||
 		pipe->target.kind == EB_TARGET_PROCEDURE)
-	{
-		EbInvocation invocation = {.target = &pipe->target};
-
-		invocation.wants_result =
-			pipe->target.kind == EB_TARGET_FUNCTION &&
-			get_func_rettype(pipe->target.function) == JSONBOID;
-		invocation.input = join(inputs, ninputs);
-		if (!eb_invoke(&invocation, 1))
-		{
-			result->stage = "TARGET";
-			result->message = invocation.outcome.message;
-			return;
-		}
-		if (invocation.result != NULL)
-			result->failed = failed_records(invocation.result,
-											batch->records, &result->nfailed);
-		if (result->nfailed > 0)
-		{
-			result->stage = "TARGET";
-			result->message = "the target failed with some records";
-			return;
-		}
-	}
+		call_target(pipe, batch, join(inputs, ninputs), result);
 	else if (pipe->target.kind == EB_TARGET_BUS)
 	{
-		result->message = put_events(pipe, elements_text(&elements),
-									 inputs, ninputs);
+		result->message = put_events(pipe, elements_text(elements), inputs,
+									 ninputs);
 		if (result->message != NULL)
-		{
 			result->stage = "TARGET";
-			return;
-		}
 	}
 	else
 		deliver_each(pipe, inputs, ninputs);
-	note(pipe, "TARGET_STAGE_SUCCEEDED", NULL);
-	note(pipe, "EXECUTION_SUCCEEDED", NULL);
+	if (result->stage != NULL)
+		return;
+	note(pipe, result, "TARGET_STAGE_SUCCEEDED", NULL);
+	note(pipe, result, "EXECUTION_SUCCEEDED", NULL);
+}
+
+/*
+ * Enriches the batch and hands it on, in a subtransaction: what the enrichment
+ * has written goes if the target fails, since it will be called again.  It
+ * stays if the target tells which records it failed with; then what the target
+ * has done for the others stays, too.
+ */
+static void
+enrich_and_pass_on(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Elements	elements;
+
+	note(pipe, result, "ENRICHMENT_STAGE_ENTERED", NULL);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	if (enrich(pipe, batch, &elements, &result->message))
+	{
+		note(pipe, result, "ENRICHMENT_STAGE_SUCCEEDED",
+			 pipe->logs ? elements_text(&elements) : NULL);
+		pass_on(pipe, batch, &elements, result);
+	}
+	else
+		result->stage = "ENRICHMENT";
+	if (result->stage == NULL || result->nfailed > 0)
+		ReleaseCurrentSubTransaction();
+	else
+	{
+		RollbackAndReleaseCurrentSubTransaction();
+		/* What the server keeps for calls may go with it. */
+		pipe->enrichment.flinfo.fn_oid = InvalidOid;
+		pipe->target.flinfo.fn_oid = InvalidOid;
+	}
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+static void
+deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+{
+	Elements	elements = {.text = batch->records,
+		.each = batch->each,.neach = batch->nrecords};
+
+	memset(result, 0, sizeof(BatchResult));
+	note(pipe, result, "EXECUTION_STARTED", batch->records);
+	if (pipe->enrichment.exists)
+		enrich_and_pass_on(pipe, batch, result);
+	else
+		pass_on(pipe, batch, &elements, result);
+	write_notes(pipe, result);
 }
 
 /* ---- noting what was done ---- */
