@@ -55,7 +55,7 @@ CREATE TABLE rule (
 	UNIQUE (bus_id, name)
 );
 COMMENT ON TABLE rule IS
-'Rules. event_pattern_text is the pattern as it was written, event_pattern the value that is matched.';
+'Rules. event_pattern_text is the pattern as it was written, event_pattern the value that is matched. A rule named pipe/NAME, which is disabled, has the target of a pipe whose deliveries eventbridge-worker makes.';
 
 /* A backend that has not read the rules finds by it those that want an event. */
 CREATE INDEX rule_event_pattern_idx ON rule USING gin (event_pattern) WITH (fastupdate = off);
@@ -353,10 +353,11 @@ COMMENT ON FUNCTION _bus_arn(text) IS
 
 CREATE FUNCTION _rule_arn(bus text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT eventbridge._arn('events', 'rule/' || CASE WHEN bus <> 'default' THEN bus || '/' ELSE '' END || name)
+	SELECT CASE WHEN name LIKE 'pipe/%' THEN eventbridge._arn('pipes', name)
+		ELSE eventbridge._arn('events', 'rule/' || CASE WHEN bus <> 'default' THEN bus || '/' ELSE '' END || name) END
 $$;
 COMMENT ON FUNCTION _rule_arn(text, text) IS
-'Internal: the ARN of a rule.';
+'Internal: the ARN of a rule, or of the pipe that has one for its deliveries.';
 
 /* Is the first role, or does it inherit, the second? A superuser is every role, also one that is gone. */
 CREATE FUNCTION _acts_as(role name, other name) RETURNS boolean
@@ -402,7 +403,7 @@ DECLARE
 	caller constant name := eventbridge._caller();
 BEGIN
 	SELECT * INTO found_rule FROM eventbridge.rule AS r
-	WHERE r.bus_id = bus.bus_id AND r.name = rule_name FOR NO KEY UPDATE;
+	WHERE r.bus_id = bus.bus_id AND r.name = rule_name AND r.name NOT LIKE 'pipe/%' FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException',
 			format('Rule %s does not exist on EventBus %s.', rule_name, bus.name));
@@ -530,7 +531,7 @@ CREATE VIEW rules WITH (security_barrier) AS
 		r.event_pattern, r.event_pattern_text, r.description, r.role_arn, r.tags,
 		r.creation_time, r.last_modified_time
 	FROM eventbridge.rule AS r JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW rules IS
 'The rules that the current role owns, and those on the buses that it owns.';
 
@@ -539,7 +540,7 @@ CREATE VIEW targets WITH (security_barrier) AS
 		coalesce(t.role, r.owner) AS role, t.role_arn, t.input, t.input_path, t.input_transformer,
 		t.dead_letter_arn, t.maximum_retry_attempts, t.maximum_event_age_in_seconds, t.parameters, t.ordered
 	FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW targets IS
 'The targets of the rules that the view rules shows.';
 

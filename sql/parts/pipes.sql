@@ -16,7 +16,7 @@ CREATE TABLE pipe (
 	filters event_pattern[],
 	enrichment text,
 	target_kind text NOT NULL
-		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group')),
+		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group', 'api_destination', 'task')),
 	target_resource text NOT NULL,
 	batch_size integer NOT NULL,
 	batching_window integer NOT NULL DEFAULT 0,
@@ -281,7 +281,10 @@ BEGIN
 	filled := made;
 	IF definition ? 'Enrichment' THEN
 		SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Enrichment');
-		IF place.kind IS DISTINCT FROM 'function' THEN
+		IF place.kind IN ('api_destination', 'procedure') OR definition ->> 'Enrichment' LIKE 'arn:%:execute-api:%' THEN
+			PERFORM eventbridge._raise('UnsupportedOperationException', format('enrichments such as %s are not supported', definition ->> 'Enrichment'),
+				'An enrichment is a function in the database, arn:aws:lambda:...:function:NAME. What an API answers cannot be waited for in a transaction.');
+		ELSIF place.kind IS DISTINCT FROM 'function' THEN
 			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.', 'An enrichment is a function: arn:aws:lambda:...:function:NAME.');
 		END IF;
 		PERFORM eventbridge._require_target('function', place.resource, made.role);
@@ -296,16 +299,17 @@ BEGIN
 	PERFORM eventbridge._check_pipe_template(definition -> 'EnrichmentParameters', 'EnrichmentParameters');
 
 	SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Target');
-	IF place.kind IS NULL OR place.kind IN ('api_destination', 'task') THEN
+	IF place.kind IS NULL THEN
 		PERFORM eventbridge._raise('UnsupportedOperationException', format('targets such as %s are not supported', definition ->> 'Target'),
-			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses and logs log groups.');
+			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses, api destinations, logs log groups and ecs tasks.');
 	END IF;
 	PERFORM eventbridge._require_target(place.kind, place.resource, made.role);
 	filled.target_kind := place.kind;
 	filled.target_resource := place.resource;
 	block := CASE place.kind WHEN 'function' THEN 'LambdaFunctionParameters' WHEN 'procedure' THEN 'StepFunctionStateMachineParameters'
 		WHEN 'queue' THEN 'SqsQueueParameters' WHEN 'event_bus' THEN 'EventBridgeEventBusParameters'
-		WHEN 'log_group' THEN 'CloudWatchLogsParameters' ELSE 'InputTemplate' END;
+		WHEN 'log_group' THEN 'CloudWatchLogsParameters' WHEN 'api_destination' THEN 'HttpParameters' WHEN 'task' THEN 'EcsTaskParameters'
+		ELSE 'InputTemplate' END;
 	IF jsonb_typeof(parameters) <> 'object' OR parameters - block - 'InputTemplate' <> '{}' THEN
 		PERFORM eventbridge._raise('ValidationException', 'Invalid target parameter provided for target.');
 	END IF;
@@ -313,6 +317,9 @@ BEGIN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{DetailType,Source,Resources,Time,EndpointId}');
 		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'DetailType'], block || '.DetailType', 128),
 			parameters #>> ARRAY[block, 'Source'], block || '.Source', 256));
+	ELSIF place.kind = 'api_destination' THEN
+		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
+			'{PathParameterValues,HeaderParameters,QueryStringParameters}');
 	END IF;
 	PERFORM eventbridge._check_pipe_template(parameters, 'TargetParameters');
 
@@ -338,6 +345,45 @@ COMMENT ON FUNCTION _set_pipe_target(pipe, pipe) IS
 'Internal: what a pipe''s enrichment, target and logging mean.';
 
 /*
+ * What eventbridge-worker delivers is delivered to targets of rules. A pipe
+ * that leads to an API destination or a task has a rule of its own on the
+ * default bus, which matches nothing and has this target. Its name, pipe/NAME,
+ * is one that no other rule can have.
+ */
+CREATE FUNCTION _set_pipe_destination(p eventbridge.pipe) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	made_rule bigint;
+BEGIN
+	IF p.target_kind NOT IN ('api_destination', 'task') THEN
+		DELETE FROM eventbridge.rule AS r WHERE r.bus_id = 1 AND r.name = 'pipe/' || p.name;
+		RETURN;
+	END IF;
+	INSERT INTO eventbridge.rule AS r (bus_id, name, owner, state) VALUES (1, 'pipe/' || p.name, p.owner, 'DISABLED')
+	ON CONFLICT (bus_id, name) DO UPDATE SET last_modified_time = now() RETURNING r.rule_id INTO made_rule;
+	INSERT INTO eventbridge.target AS t (rule_id, id, arn, kind, resource, role, dead_letter_arn, dead_letter_queue,
+		maximum_retry_attempts, maximum_event_age_in_seconds, parameters)
+	VALUES (made_rule, 'target', p.definition ->> 'Target', p.target_kind, p.target_resource, p.role,
+		p.definition #>> '{SourceParameters,DynamoDBStreamParameters,DeadLetterConfig,Arn}', p.dead_letter_queue,
+		CASE WHEN p.maximum_retry_attempts >= 0 THEN least(p.maximum_retry_attempts, 185) END,
+		CASE WHEN p.maximum_record_age > 0 THEN greatest(60, least(p.maximum_record_age, 86400)) END,
+		coalesce(p.definition -> 'TargetParameters', '{}') - 'InputTemplate')
+	ON CONFLICT (rule_id, id) DO UPDATE SET arn = excluded.arn, kind = excluded.kind, resource = excluded.resource, role = excluded.role,
+		dead_letter_arn = excluded.dead_letter_arn, dead_letter_queue = excluded.dead_letter_queue,
+		maximum_retry_attempts = excluded.maximum_retry_attempts, maximum_event_age_in_seconds = excluded.maximum_event_age_in_seconds,
+		parameters = excluded.parameters;
+END $$;
+COMMENT ON FUNCTION _set_pipe_destination(pipe) IS
+'Internal: makes the rule by which eventbridge-worker delivers for a pipe, or takes it away.';
+
+CREATE FUNCTION _pipe_destination(name text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT t.target_id FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) WHERE r.bus_id = 1 AND r.name = 'pipe/' || $1
+$$;
+COMMENT ON FUNCTION _pipe_destination(text) IS
+'Internal: the target to which eventbridge-worker delivers for a pipe.';
+
+/*
  * Where a new pipe begins. A stream that keeps nothing has no records from
  * before it, whatever is left of what other pipes wanted.
  */
@@ -356,7 +402,7 @@ COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe
 CREATE FUNCTION create_pipe(definition jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION create_pipe(jsonb) IS
-'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses and log groups. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED. What the enrichment and the target have written for a batch is rolled back together if either fails.';
+'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses, log groups, and, by eventbridge-worker, API destinations and tasks. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED. What the enrichment and the target have written for a batch is rolled back together if either fails.';
 
 CREATE FUNCTION _create_pipe(p_definition jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -392,6 +438,7 @@ BEGIN
 	END IF;
 	position := eventbridge._pipe_start(made);
 	UPDATE eventbridge.pipe_position AS x SET tick = position.tick, number = position.number WHERE x.pipe_id = made.pipe_id;
+	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
 END $$;
@@ -495,6 +542,7 @@ BEGIN
 		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
 	WHERE p.pipe_id = made.pipe_id;
 	UPDATE eventbridge.pipe_position AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
+	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
 END $$;
@@ -547,6 +595,7 @@ DECLARE
 	found_pipe constant eventbridge.pipe := eventbridge._find_pipe(p_name);
 BEGIN
 	DELETE FROM eventbridge.pipe AS p WHERE p.pipe_id = found_pipe.pipe_id;
+	DELETE FROM eventbridge.rule AS r WHERE r.bus_id = 1 AND r.name = 'pipe/' || found_pipe.name;
 END $$;
 COMMENT ON FUNCTION _delete_pipe(text) IS 'Internal: see delete_pipe.';
 
@@ -646,6 +695,8 @@ BEGIN
 			WHEN 'queue' THEN (SELECT q.queue_id FROM eventbridge.queue AS q WHERE q.name = p.target_resource)
 			WHEN 'topic' THEN (SELECT o.topic_id FROM eventbridge.topic AS o WHERE o.name = p.target_resource)
 			WHEN 'log_group' THEN (SELECT g.log_group_id FROM eventbridge.log_group AS g WHERE g.name = p.target_resource)
+			WHEN 'api_destination' THEN eventbridge._pipe_destination(p.name)
+			WHEN 'task' THEN eventbridge._pipe_destination(p.name)
 		END,
 		CASE WHEN p.target_kind IN ('function', 'procedure') THEN eventbridge._target_routine(p.target_kind, p.target_resource) END,
 		(SELECT o.claim_check FROM eventbridge.topic AS o WHERE p.target_kind = 'topic' AND o.name = p.target_resource),
@@ -1244,6 +1295,6 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text, timestamptz),
 	_pipe_bury(pipe, text, integer, text),
 	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint), _pipe_halt(bigint, text),
-	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _find_pipe(text),
+	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe), _pipe_destination(text), _find_pipe(text),
 	_is_unread(xid8, bigint, bigint), _empty_stream_log(integer), _rotate_stream_log()
 	FROM PUBLIC;

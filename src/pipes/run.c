@@ -360,6 +360,36 @@ store_all(SPIPlanPtr *plan, const char *sql, const Pipe *pipe, char **inputs,
 	MemoryContextSwitchTo(context);
 }
 
+/*
+ * Leaves the inputs to eventbridge-worker, as deliveries owed to the target
+ * that the pipe has for that; see _set_pipe_destination().
+ */
+static void
+leave_to_client(const Pipe *pipe, char **inputs, int ninputs)
+{
+	EbMatchedTarget target = {.target_id = pipe->target.resource_id};
+
+	for (int i = 0; i < ninputs; i++)
+	{
+		EbPublishedEvent event = {
+			.bus_id = EB_DEFAULT_BUS,
+			.ingestion_time = GetCurrentTimestamp()
+		};
+		StringInfoData text;
+
+		initStringInfo(&text);
+		if (eb_json_text_is_valid(inputs[i], strlen(inputs[i])))
+			appendStringInfoString(&text, inputs[i]);
+		else
+			escape_json(&text, inputs[i]);
+		eb_envelope_new_id(&event.id);
+		event.text = text.data;
+		event.text_len = text.len;
+		eb_publish_sink(&event, &target, 1);
+		pfree(text.data);
+	}
+}
+
 /* Stores each input where the target says; no user code runs. */
 static void
 deliver_each(Pipe *pipe, char **inputs, int ninputs)
@@ -381,6 +411,11 @@ deliver_each(Pipe *pipe, char **inputs, int ninputs)
 		store_all(&log_plan, "INSERT INTO eventbridge.log_event"
 				  " (log_group_id, message) SELECT $1, t.message FROM unnest($2) AS t (message)",
 				  pipe, inputs, ninputs);
+		return;
+	}
+	if (pipe->target.kind == EB_TARGET_CLIENT)
+	{
+		leave_to_client(pipe, inputs, ninputs);
 		return;
 	}
 	for (int i = 0; i < ninputs; i++)
