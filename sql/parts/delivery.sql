@@ -567,27 +567,55 @@ COMMENT ON FUNCTION _carry_over(integer, integer) IS
 'Internal: copies what is still needed of a set of delivery tables into another.';
 
 /*
+ * Does a set have rows that must be kept: young ones, such that are owed to a
+ * lane, or to one that has not begun? Transactions below a position's xmin
+ * have passed there. What was put last is looked at first, because it mostly
+ * decides. "since" is a transaction: what was put by earlier ones is known.
+ */
+CREATE FUNCTION _set_is_needed(set_no integer, since xid8) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	cutoff constant timestamptz := clock_timestamp() - current_setting('eventbridge.log_retention')::interval;
+	known_lanes oid[] := '{}';
+	p record;
+	needed boolean;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
+		WHERE d.ingestion_time > $1)', set_no) INTO needed USING cutoff;
+	FOR p IN SELECT * FROM eventbridge.delivery_position LOOP
+		EXIT WHEN needed;
+		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
+			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no) AND $4 = ANY (d.lanes))', set_no)
+			INTO needed USING p.snapshot, p.xid, p.no, p.lane;
+		known_lanes := known_lanes || p.lane;
+	END LOOP;
+	IF NOT needed THEN
+		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
+			WHERE d.xid >= $1 AND (d.ingestion_time > $2 OR NOT d.lanes <@ $3))', set_no)
+			INTO needed USING since, cutoff, known_lanes;
+	END IF;
+	RETURN needed;
+END $$;
+COMMENT ON FUNCTION _set_is_needed(integer, xid8) IS
+'Internal: whether a set of delivery tables has rows that must be kept.';
+
+/*
  * Empties a set that nobody needs any more. Raises lock_not_available if
- * somebody uses it, object_in_use if it still has to stay.
+ * somebody uses it, object_in_use if it still has to stay. What transactions
+ * have added that were still running at the first look is looked for again
+ * under the lock.
  */
 CREATE FUNCTION _empty_set(set_no integer, current_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	retention constant interval := current_setting('eventbridge.log_retention')::interval;
-	needed boolean;
+	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
 BEGIN
+	IF eventbridge._set_is_needed(set_no, '3') THEN
+		RAISE object_in_use;
+	END IF;
 	EXECUTE format('LOCK TABLE eventbridge.delivery_log_%1$s, eventbridge.delivery_ledger_%1$s, eventbridge.delivery_metric_%1$s
 		IN ACCESS EXCLUSIVE MODE NOWAIT', set_no);
-	EXECUTE format('
-		SELECT EXISTS (
-			SELECT FROM eventbridge.delivery_log_%1$s AS d
-			WHERE d.ingestion_time > clock_timestamp() - $1)
-		OR EXISTS (
-			SELECT FROM eventbridge.delivery_log_%1$s AS d, unnest(d.lanes) AS l (lane)
-				LEFT JOIN eventbridge.delivery_position AS p USING (lane)
-			WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no))', set_no)
-		INTO needed USING retention;
-	IF needed THEN
+	IF eventbridge._set_is_needed(set_no, oldest_running) THEN
 		RAISE object_in_use;
 	END IF;
 	PERFORM eventbridge._carry_over(set_no, current_set);
@@ -1097,7 +1125,7 @@ GRANT SELECT ON queues, rule_metrics, delivery_status, dead_letters, delivery_tr
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text),
-	_tidy(), _carry_over(integer, integer), _empty_set(integer, integer), _rotate(), _lanes_with_work(), _next_attempt(oid),
+	_tidy(), _carry_over(integer, integer), _set_is_needed(integer, xid8), _empty_set(integer, integer), _rotate(), _lanes_with_work(), _next_attempt(oid),
 	_adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]), _queue(text),
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),

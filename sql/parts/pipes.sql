@@ -37,35 +37,71 @@ COMMENT ON TABLE pipe IS
 COMMENT ON SEQUENCE pipe_pipe_id_seq IS 'Keys of pipe.';
 
 /*
- * A row of its own, because it changes with every batch. A pipe that has a
- * failed batch has attempts > 0; batch_limit is what is left of its size.
+ * Where a pipe began, and the batch that it is held up by: then attempts > 0,
+ * and batch_limit is what is left of the batch's size. What changes with every
+ * batch is in pipe_progress.
  */
-CREATE TABLE pipe_position (
+CREATE TABLE pipe_state (
 	pipe_id bigint PRIMARY KEY REFERENCES pipe ON DELETE CASCADE,
 	tick bigint NOT NULL,
 	number bigint NOT NULL,
 	attempts integer NOT NULL DEFAULT 0,
 	batch_limit integer,
 	next_attempt timestamptz NOT NULL DEFAULT '-infinity'
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
-COMMENT ON TABLE pipe_position IS
-'How far each pipe has come: the tick and the capture number of the last record that is done.';
-
-CREATE TABLE pipe_metric (
-	pipe_id bigint NOT NULL REFERENCES pipe ON DELETE CASCADE,
-	minute timestamptz NOT NULL,
-	invocations bigint NOT NULL DEFAULT 0,
-	events bigint NOT NULL DEFAULT 0,
-	event_bytes bigint NOT NULL DEFAULT 0,
-	failed bigint NOT NULL DEFAULT 0,
-	partially_failed bigint NOT NULL DEFAULT 0,
-	enrichment_failed bigint NOT NULL DEFAULT 0,
-	target_failed bigint NOT NULL DEFAULT 0,
-	target_skipped bigint NOT NULL DEFAULT 0,
-	sent_to_dlq bigint NOT NULL DEFAULT 0,
-	PRIMARY KEY (pipe_id, minute)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE pipe_metric IS 'Counters of pipes, per minute of the last hours; older ones are summed up under -infinity.';
+COMMENT ON TABLE pipe_state IS
+'Where pipes began, and what they are held up by.';
+
+/*
+ * What a pipe has done with a transaction, and the position behind it, which
+ * never goes back. Belongs to the sets of tables that the stream log is made
+ * of.
+ */
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('CREATE TABLE @extschema@.pipe_progress_%s (
+			pipe_id bigint NOT NULL,
+			at timestamptz NOT NULL DEFAULT clock_timestamp(),
+			tick bigint,
+			number bigint,
+			invocations bigint NOT NULL DEFAULT 0,
+			events bigint NOT NULL DEFAULT 0,
+			event_bytes bigint NOT NULL DEFAULT 0,
+			failed bigint NOT NULL DEFAULT 0,
+			partially_failed bigint NOT NULL DEFAULT 0,
+			enrichment_failed bigint NOT NULL DEFAULT 0,
+			target_failed bigint NOT NULL DEFAULT 0,
+			target_skipped bigint NOT NULL DEFAULT 0,
+			sent_to_dlq bigint NOT NULL DEFAULT 0
+		) WITH (autovacuum_enabled = false)', i);
+		EXECUTE format('COMMENT ON TABLE @extschema@.pipe_progress_%s IS %L', i,
+			'What pipes have done, and how far they have come. Read it as pipe_progress and pipe_position.');
+		EXECUTE format('CREATE INDEX pipe_progress_%1$s_pipe_id_tick_number_idx
+			ON @extschema@.pipe_progress_%1$s (pipe_id, tick, number) WHERE tick IS NOT NULL', i);
+	END LOOP;
+END $$;
+CREATE VIEW pipe_progress WITH (security_barrier) AS
+	SELECT * FROM eventbridge.pipe_progress_0 UNION ALL
+	SELECT * FROM eventbridge.pipe_progress_1 UNION ALL
+	SELECT * FROM eventbridge.pipe_progress_2;
+COMMENT ON VIEW pipe_progress IS
+'Counters of pipes, one row per transaction; older ones are summed up per minute, oldest under -infinity.';
+
+CREATE VIEW pipe_position WITH (security_barrier) AS
+	SELECT s.pipe_id, p.tick, p.number, s.attempts
+	FROM eventbridge.pipe_state AS s CROSS JOIN LATERAL (
+		SELECT g.tick, g.number FROM (
+			SELECT s.tick, s.number UNION ALL
+			(SELECT g.tick, g.number FROM eventbridge.pipe_progress_0 AS g
+			 WHERE g.pipe_id = s.pipe_id AND g.tick IS NOT NULL ORDER BY g.tick DESC, g.number DESC LIMIT 1) UNION ALL
+			(SELECT g.tick, g.number FROM eventbridge.pipe_progress_1 AS g
+			 WHERE g.pipe_id = s.pipe_id AND g.tick IS NOT NULL ORDER BY g.tick DESC, g.number DESC LIMIT 1) UNION ALL
+			(SELECT g.tick, g.number FROM eventbridge.pipe_progress_2 AS g
+			 WHERE g.pipe_id = s.pipe_id AND g.tick IS NOT NULL ORDER BY g.tick DESC, g.number DESC LIMIT 1)) AS g
+		ORDER BY g.tick DESC, g.number DESC LIMIT 1) AS p;
+COMMENT ON VIEW pipe_position IS
+'How far each pipe has come: the tick and the capture number of the last record that is done.';
 
 CREATE TABLE pipe_log_event (
 	pipe_id bigint NOT NULL REFERENCES pipe ON DELETE CASCADE,
@@ -86,7 +122,7 @@ BEGIN
 	WHERE s.stream_id IN (CASE WHEN TG_OP <> 'INSERT' THEN OLD.stream_id END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.stream_id END);
 	/* Positions do not go with a dump, because ticks mean nothing elsewhere; what comes with it is unread. */
 	IF TG_OP = 'INSERT' THEN
-		INSERT INTO eventbridge.pipe_position (pipe_id, tick, number) VALUES (NEW.pipe_id, 100, 9223372036854775807);
+		INSERT INTO eventbridge.pipe_state (pipe_id, tick, number) VALUES (NEW.pipe_id, 100, 9223372036854775807);
 	END IF;
 	RETURN NULL;
 END $$;
@@ -437,7 +473,7 @@ BEGIN
 		PERFORM eventbridge._raise('ResourceAlreadyExistsException', format('Pipe %s already exists.', made.name));
 	END IF;
 	position := eventbridge._pipe_start(made);
-	UPDATE eventbridge.pipe_position AS x SET tick = position.tick, number = position.number WHERE x.pipe_id = made.pipe_id;
+	UPDATE eventbridge.pipe_state AS x SET tick = position.tick, number = position.number WHERE x.pipe_id = made.pipe_id;
 	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
@@ -541,7 +577,7 @@ BEGIN
 		current_state = coalesce(p_changes ->> 'DesiredState', p.current_state),
 		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
 	WHERE p.pipe_id = made.pipe_id;
-	UPDATE eventbridge.pipe_position AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
+	UPDATE eventbridge.pipe_state AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
 	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
@@ -564,7 +600,7 @@ BEGIN
 	END IF;
 	UPDATE eventbridge.pipe AS p SET current_state = 'RUNNING', state_reason = NULL, last_modified_time = now()
 	WHERE p.pipe_id = found_pipe.pipe_id AND p.current_state <> 'RUNNING';
-	UPDATE eventbridge.pipe_position AS x SET next_attempt = '-infinity' WHERE x.pipe_id = found_pipe.pipe_id;
+	UPDATE eventbridge.pipe_state AS x SET next_attempt = '-infinity' WHERE x.pipe_id = found_pipe.pipe_id;
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = found_pipe.role;
 END $$;
 COMMENT ON FUNCTION _start_pipe(text) IS 'Internal: see start_pipe.';
@@ -611,7 +647,7 @@ CREATE VIEW pipes WITH (security_barrier) AS
 		p.definition ->> 'Enrichment' AS enrichment, p.definition ->> 'Target' AS target,
 		coalesce(p.definition ->> 'DesiredState', 'RUNNING') AS desired_state, p.current_state, p.state_reason,
 		x.attempts AS failed_attempts, nullif(x.next_attempt, '-infinity') AS next_attempt, p.definition, p.creation_time, p.last_modified_time
-	FROM eventbridge.pipe AS p LEFT JOIN eventbridge.pipe_position AS x USING (pipe_id)
+	FROM eventbridge.pipe AS p LEFT JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE eventbridge._acts_as(current_user, p.owner);
 COMMENT ON VIEW pipes IS
 'The pipes that the current role owns. failed_attempts counts those of the batch that a pipe is held up by, next_attempt is when it is tried again.';
@@ -628,7 +664,8 @@ CREATE VIEW pipe_metrics WITH (security_barrier) AS
 		sum(m.failed) AS "ExecutionFailed", sum(m.partially_failed) AS "ExecutionPartiallyFailed",
 		sum(m.enrichment_failed) AS "EnrichmentStageFailed", sum(m.target_failed) AS "TargetStageFailed",
 		sum(m.target_skipped) AS "TargetStageSkipped", sum(m.sent_to_dlq) AS "ExecutionsSentToDlq"
-	FROM eventbridge.pipe_metric AS m JOIN eventbridge.pipe AS p USING (pipe_id)
+	FROM (SELECT g.*, date_trunc('minute', g.at) AS minute FROM eventbridge.pipe_progress AS g) AS m
+		JOIN eventbridge.pipe AS p USING (pipe_id)
 	WHERE eventbridge._acts_as(current_user, p.owner)
 	GROUP BY GROUPING SETS ((p.name), (p.name, m.minute))
 	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
@@ -675,7 +712,7 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 
 CREATE FUNCTION _runnable_pipes(role name) RETURNS SETOF bigint
 LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT p.pipe_id FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
+	SELECT p.pipe_id FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE p.role = $1 AND p.current_state = 'RUNNING' AND x.next_attempt <= clock_timestamp() ORDER BY p.pipe_id
 $$;
 COMMENT ON FUNCTION _runnable_pipes(name) IS
@@ -685,7 +722,7 @@ COMMENT ON FUNCTION _runnable_pipes(name) IS
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT arn text, OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
-	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text) RETURNS SETOF record
+	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean) RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT eventbridge._pipe_arn(p.name), p.source_kind,
@@ -711,8 +748,9 @@ BEGIN
 				WHEN 'queue' THEN (SELECT o.message FROM eventbridge._delivery_obstacle('queue', p.queue, p.role) AS o LIMIT 1)
 				ELSE (SELECT format('role "%s" may not read the stream of table "%s"', p.role, eventbridge._table_name(s.relation))
 					  FROM eventbridge.stream AS s
-					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END)
-	FROM eventbridge.pipe AS p WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
+					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
+		x.attempts > 0 OR x.batch_limit IS NOT NULL
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
 COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is served.';
 
@@ -743,7 +781,7 @@ CREATE FUNCTION _pipe_limits(p_pipe_id bigint, OUT filters eventbridge.event_pat
 							 OUT batching_window integer, OUT maximum_record_age integer)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT p.filters, coalesce(x.batch_limit, p.batch_size), x.batch_limit IS NOT NULL, p.batching_window, p.maximum_record_age
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) WHERE p.pipe_id = $1
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1
 $$;
 COMMENT ON FUNCTION _pipe_limits(bigint) IS 'Internal: what cuts the records of a pipe''s source into batches.';
 
@@ -763,7 +801,7 @@ BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
 	stream_id := p.stream_id;
-	FOR line IN SELECT k.* FROM eventbridge.stream_tick AS k WHERE k.tick >= x.tick - 1 ORDER BY k.tick LIMIT 1000 LOOP
+	FOR line IN SELECT k.* FROM eventbridge.stream_tick AS k WHERE k.tick BETWEEN x.tick - 1 AND x.tick + 1000 ORDER BY k.tick LOOP
 		tick := line.tick;
 		later := line.snapshot;
 		after := CASE line.tick WHEN x.tick THEN x.number ELSE -1 END;
@@ -931,24 +969,18 @@ $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
 
-/* Sets how far a pipe has come, and adds to its counters. */
-CREATE FUNCTION _pipe_settle(p_pipe_id bigint, p_tick bigint, p_number bigint, p_invocations bigint, p_events bigint, p_bytes bigint, p_skipped bigint)
-RETURNS void
+/* Adds to a pipe's counters what does not happen with every batch. */
+CREATE FUNCTION _pipe_count(pipe_id bigint, invocations integer, failed integer, partially_failed integer, enrichment_failed integer,
+							target_failed integer, sent_to_dlq integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF p_tick IS NOT NULL THEN
-		UPDATE eventbridge.pipe_position AS x SET tick = p_tick, number = p_number, attempts = 0, batch_limit = NULL, next_attempt = '-infinity'
-		WHERE x.pipe_id = p_pipe_id;
-	END IF;
-	IF p_invocations > 0 THEN
-		INSERT INTO eventbridge.pipe_metric AS m (pipe_id, minute, invocations, events, event_bytes, target_skipped)
-		VALUES (p_pipe_id, date_trunc('minute', clock_timestamp()), p_invocations, p_events, p_bytes, p_skipped)
-		ON CONFLICT (pipe_id, minute) DO UPDATE SET invocations = m.invocations + excluded.invocations, events = m.events + excluded.events,
-			event_bytes = m.event_bytes + excluded.event_bytes, target_skipped = m.target_skipped + excluded.target_skipped;
-	END IF;
+	EXECUTE format('INSERT INTO eventbridge.pipe_progress_%s
+		(pipe_id, invocations, failed, partially_failed, enrichment_failed, target_failed, sent_to_dlq)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)', (SELECT q.last_value FROM eventbridge.stream_turn AS q))
+	USING pipe_id, invocations, failed, partially_failed, enrichment_failed, target_failed, sent_to_dlq;
 END $$;
-COMMENT ON FUNCTION _pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint) IS
-'Internal: notes what a pipe has done.';
+COMMENT ON FUNCTION _pipe_count(bigint, integer, integer, integer, integer, integer, integer) IS
+'Internal: counts what went wrong with a batch of a pipe.';
 
 /* Writes what a pipe's log level asks for. */
 CREATE FUNCTION _pipe_note(p_pipe_id bigint, level text, message_type text, message text, records text,
@@ -993,8 +1025,7 @@ BEGIN
 			'batchSize', last_one + 1))::text
 	FROM eventbridge.queue AS q WHERE q.name = p.dead_letter_queue AND eventbridge._acts_as(p.role, q.owner);
 	IF FOUND THEN
-		UPDATE eventbridge.pipe_metric AS m SET sent_to_dlq = m.sent_to_dlq + 1
-		WHERE m.pipe_id = p.pipe_id AND m.minute = date_trunc('minute', clock_timestamp());
+		PERFORM eventbridge._pipe_count(p.pipe_id, 0, 0, 0, 0, 0, 1);
 	END IF;
 END $$;
 COMMENT ON FUNCTION _pipe_bury(pipe, text, integer, text) IS
@@ -1018,11 +1049,8 @@ DECLARE
 BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
-	INSERT INTO eventbridge.pipe_metric AS m (pipe_id, minute, invocations, failed, partially_failed, enrichment_failed, target_failed)
-	VALUES (p_pipe_id, date_trunc('minute', clock_timestamp()), (n > 0)::integer, (n = 1)::integer, (n > 1)::integer, (stage = 'ENRICHMENT')::integer, (stage = 'TARGET')::integer)
-	ON CONFLICT (pipe_id, minute) DO UPDATE SET invocations = m.invocations + excluded.invocations, failed = m.failed + excluded.failed,
-		partially_failed = m.partially_failed + excluded.partially_failed, enrichment_failed = m.enrichment_failed + excluded.enrichment_failed,
-		target_failed = m.target_failed + excluded.target_failed;
+	PERFORM eventbridge._pipe_count(p_pipe_id, (n > 0)::integer, (n = 1)::integer, (n > 1)::integer,
+		coalesce(stage = 'ENRICHMENT', false)::integer, coalesce(stage = 'TARGET', false)::integer, 0);
 	IF n > 0 THEN
 		PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR', stage || '_STAGE_FAILED', message, records);
 		PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR', CASE WHEN n > 1 THEN 'EXECUTION_PARTIALLY_FAILED' ELSE 'EXECUTION_FAILED' END, message, NULL);
@@ -1042,15 +1070,15 @@ BEGIN
 		WHEN p.maximum_record_age > 0 AND oldest < clock_timestamp() - make_interval(secs => p.maximum_record_age) THEN 'MaximumRecordAgeExceeded'
 		WHEN p.maximum_retry_attempts >= 0 AND x.attempts >= p.maximum_retry_attempts THEN 'RetryAttemptsExhausted' END;
 	IF n > 0 AND p.bisect AND remaining > 1 THEN
-		UPDATE eventbridge.pipe_position AS y SET tick = start_tick, number = start_number, attempts = x.attempts,
+		UPDATE eventbridge.pipe_state AS y SET tick = start_tick, number = start_number, attempts = x.attempts,
 			batch_limit = (remaining + 1) / 2, next_attempt = '-infinity' WHERE y.pipe_id = p_pipe_id;
 	ELSIF condition IS NOT NULL THEN
 		PERFORM eventbridge._pipe_bury(p, condition, x.attempts + 1, records);
-		UPDATE eventbridge.pipe_position AS y SET tick = after_tick, number = after_number, attempts = 0, batch_limit = NULL,
+		UPDATE eventbridge.pipe_state AS y SET tick = after_tick, number = after_number, attempts = 0, batch_limit = NULL,
 			next_attempt = '-infinity' WHERE y.pipe_id = p_pipe_id;
 	ELSE
 		/* The same batch again, also if there is more by then. */
-		UPDATE eventbridge.pipe_position AS y SET tick = start_tick, number = start_number, attempts = x.attempts + 1, batch_limit = remaining,
+		UPDATE eventbridge.pipe_state AS y SET tick = start_tick, number = start_number, attempts = x.attempts + 1, batch_limit = remaining,
 			next_attempt = clock_timestamp() + least(current_setting('eventbridge.retry_delay')::interval * 2 ^ least(x.attempts, 20), '10 min')
 		WHERE y.pipe_id = p_pipe_id;
 	END IF;
@@ -1092,7 +1120,7 @@ CREATE FUNCTION _next_pipe_attempt(lane oid) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT min(CASE WHEN x.attempts > 0 THEN greatest(x.next_attempt, clock_timestamp())
 			ELSE clock_timestamp() + least(p.batching_window * interval '1 s', current_setting('eventbridge.poll_interval')::interval) + interval '0.1 s' END)
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
 	WHERE a.oid = $1 AND p.current_state = 'RUNNING' AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0)
 $$;
 COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
@@ -1169,12 +1197,25 @@ COMMENT ON FUNCTION pipe_dry_run(jsonb, jsonb, text, text, text, jsonb) IS
 
 /* ------------------------ rotation, dump, restore -------------------- */
 
-/* Does a pipe still have to read some of a pack with this highest number? */
+/*
+ * Does a pipe still have to read some of a pack with this highest number?
+ * Names no view, because pg_dump allows none in its session.
+ */
 CREATE FUNCTION _is_unread(xid xid8, stream_id bigint, number bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	WITH tick AS NOT MATERIALIZED (
+		SELECT * FROM eventbridge.stream_tick_0 UNION ALL
+		SELECT * FROM eventbridge.stream_tick_1 UNION ALL
+		SELECT * FROM eventbridge.stream_tick_2),
+	progress AS NOT MATERIALIZED (
+		SELECT s.pipe_id, s.tick, s.number FROM eventbridge.pipe_state AS s UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_0 AS g WHERE g.tick IS NOT NULL UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_1 AS g WHERE g.tick IS NOT NULL UNION ALL
+		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_2 AS g WHERE g.tick IS NOT NULL)
 	SELECT EXISTS (
-		SELECT FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
-			JOIN eventbridge.stream_tick AS t ON t.tick = x.tick LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
+		SELECT FROM eventbridge.pipe AS p CROSS JOIN LATERAL (
+				SELECT g.tick, g.number FROM progress AS g WHERE g.pipe_id = p.pipe_id ORDER BY g.tick DESC, g.number DESC LIMIT 1) AS x
+			JOIN tick AS t ON t.tick = x.tick LEFT JOIN tick AS e ON e.tick = x.tick - 1
 		WHERE p.stream_id = $2 AND NOT (pg_visible_in_snapshot($1, t.snapshot) AND ($3 <= x.number OR pg_visible_in_snapshot($1, e.snapshot))))
 $$;
 COMMENT ON FUNCTION _is_unread(xid8, bigint, bigint) IS
@@ -1207,30 +1248,116 @@ SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._i
 SELECT pg_catalog.pg_extension_config_dump('stream_log_2', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 
 /*
- * Empties a table of the stream log that nobody needs any more. Raises
- * lock_not_available if somebody uses it, object_in_use if it has to stay.
+ * Does a table of the stream log have packs that must be kept: unread ones, or
+ * young ones of a stream that keeps its records? Transactions below the xmin
+ * of a pipe's last tick but one have been read. See _set_is_needed.
  */
-CREATE FUNCTION _empty_stream_log(turn integer) RETURNS void
+CREATE FUNCTION _stream_log_is_needed(turn integer, since xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	needed boolean;
+	p record;
+	needed boolean := false;
 BEGIN
-	EXECUTE format('LOCK TABLE eventbridge.stream_log_%s IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
-	EXECUTE format('SELECT EXISTS (
-		SELECT FROM eventbridge.stream_log_%s AS l JOIN eventbridge.stream AS s USING (stream_id)
-		WHERE l.captured_at > clock_timestamp() - s.retention OR eventbridge._is_unread(l.xid, l.stream_id, l.last_number))', turn) INTO needed;
-	IF needed THEN
-		RAISE object_in_use;
+	FOR p IN
+		SELECT y.stream_id, coalesce(e.snapshot, '3:3:') AS earlier, t.snapshot AS later, x.number
+		FROM eventbridge.pipe AS y JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN eventbridge.stream_tick AS t ON t.tick = x.tick
+			LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
+		WHERE y.stream_id IS NOT NULL
+	LOOP
+		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.stream_log_%s AS l
+			WHERE l.xid >= pg_snapshot_xmin($1) AND l.stream_id = $4
+				AND NOT (pg_visible_in_snapshot(l.xid, $2) AND (l.last_number <= $3 OR pg_visible_in_snapshot(l.xid, $1))))', turn)
+			INTO needed USING p.earlier, p.later, p.number, p.stream_id;
+		EXIT WHEN needed;
+	END LOOP;
+	IF NOT needed AND EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.retention IS NOT NULL) THEN
+		EXECUTE format('SELECT
+			EXISTS (SELECT FROM (SELECT l.stream_id, l.captured_at FROM eventbridge.stream_log_%1$s AS l ORDER BY l.xid DESC LIMIT 100) AS l
+				JOIN eventbridge.stream AS s USING (stream_id) WHERE l.captured_at > clock_timestamp() - s.retention)
+			OR EXISTS (SELECT FROM eventbridge.stream_log_%1$s AS l JOIN eventbridge.stream AS s USING (stream_id)
+				WHERE l.xid >= $1 AND l.captured_at > clock_timestamp() - s.retention)', turn)
+			INTO needed USING since;
 	END IF;
-	EXECUTE format('TRUNCATE eventbridge.stream_log_%s', turn);
+	RETURN needed;
 END $$;
-COMMENT ON FUNCTION _empty_stream_log(integer) IS 'Internal: empties a table of the stream log.';
+COMMENT ON FUNCTION _stream_log_is_needed(integer, xid8) IS
+'Internal: whether a table of the stream log has packs that must be kept.';
 
 /*
- * If the current table of the stream log has grown or is old, empties another
- * for the time after it, and gives its number; see _rotate. Old ticks go, but
- * those that a position or a record still refers to: the last of the old ones
- * is where the batch of the next begins.
+ * Keeps of set "turn" what its successor needs to know: counters, positions,
+ * and the ticks from the oldest on that a pipe or a kept record refers to.
+ */
+CREATE FUNCTION _carry_over_stream_log(turn integer, to_turn integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
+	oldest_kept constant bigint := CASE WHEN retention IS NOT NULL THEN coalesce((
+		SELECT max(t.tick) FROM eventbridge.stream_tick AS t WHERE t.at < clock_timestamp() - retention - interval '1 h'), 0) END;
+	keep_from constant bigint := least((eventbridge._last_tick()).tick, oldest_kept,
+		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x) - 1);
+BEGIN
+	EXECUTE format('INSERT INTO eventbridge.stream_tick_%2$s SELECT t.* FROM eventbridge.stream_tick_%1$s AS t WHERE t.tick >= $1',
+		turn, to_turn) USING keep_from;
+	EXECUTE format('
+		INSERT INTO eventbridge.pipe_progress_%2$s (pipe_id, at, tick, number, invocations, events, event_bytes, failed,
+			partially_failed, enrichment_failed, target_failed, target_skipped, sent_to_dlq)
+		SELECT g.pipe_id, m.minute, (max(ARRAY[g.tick, g.number]))[1], (max(ARRAY[g.tick, g.number]))[2], sum(g.invocations),
+			sum(g.events), sum(g.event_bytes), sum(g.failed), sum(g.partially_failed), sum(g.enrichment_failed),
+			sum(g.target_failed), sum(g.target_skipped), sum(g.sent_to_dlq)
+		FROM eventbridge.pipe_progress_%1$s AS g JOIN eventbridge.pipe AS p USING (pipe_id),
+			LATERAL (SELECT CASE WHEN g.at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', g.at) ELSE ''-infinity'' END) AS m (minute)
+		GROUP BY g.pipe_id, m.minute', turn, to_turn);
+END $$;
+COMMENT ON FUNCTION _carry_over_stream_log(integer, integer) IS
+'Internal: copies what is still needed of a set of tables of the stream log into another.';
+
+/*
+ * Empties a set of tables of the stream log that nobody needs any more. Raises
+ * lock_not_available if somebody uses it, object_in_use if it has to stay;
+ * see _empty_set.
+ */
+CREATE FUNCTION _empty_stream_log(turn integer, current_turn integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+BEGIN
+	IF eventbridge._stream_log_is_needed(turn, '3') THEN
+		RAISE object_in_use;
+	END IF;
+	EXECUTE format('LOCK TABLE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s
+		IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
+	IF eventbridge._stream_log_is_needed(turn, oldest_running) THEN
+		RAISE object_in_use;
+	END IF;
+	PERFORM eventbridge._carry_over_stream_log(turn, current_turn);
+	EXECUTE format('TRUNCATE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s', turn);
+END $$;
+COMMENT ON FUNCTION _empty_stream_log(integer, integer) IS 'Internal: empties a set of tables of the stream log.';
+
+/*
+ * A stopped pipe that has nothing to read is taken along to the last tick;
+ * otherwise it would hold all ticks that other streams make. The tick is read
+ * first: all that lies before it is visible to the statement behind.
+ */
+CREATE FUNCTION _advance_stopped_pipes() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	last_tick constant bigint := (eventbridge._last_tick()).tick;
+BEGIN
+	UPDATE eventbridge.pipe_state AS y SET tick = last_tick, number = 9223372036854775807
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
+		LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
+	WHERE y.pipe_id = p.pipe_id AND p.current_state = 'STOPPED' AND p.stream_id IS NOT NULL AND x.tick < last_tick - 1000
+		AND NOT EXISTS (SELECT FROM eventbridge.stream_pack AS l
+			WHERE l.stream_id = p.stream_id AND l.xid >= coalesce(pg_snapshot_xmin(e.snapshot), '3')
+				AND eventbridge._is_unread(l.xid, l.stream_id, l.last_number));
+END $$;
+COMMENT ON FUNCTION _advance_stopped_pipes() IS
+'Internal: moves the positions of stopped pipes that have read all there is.';
+
+/*
+ * If the current set of the stream log has grown or is old, empties another
+ * for the time after it, and gives its number; see _rotate.
  */
 CREATE FUNCTION _rotate_stream_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1239,19 +1366,19 @@ DECLARE
 	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
 	since timestamptz;
 BEGIN
-	DELETE FROM eventbridge.stream_tick AS t
-	WHERE t.tick < (SELECT max(k.tick) FROM eventbridge.stream_tick AS k WHERE k.at < clock_timestamp() - coalesce(retention, '1 h') - interval '1 h')
-		AND t.tick < coalesce((SELECT min(x.tick) FROM eventbridge.pipe_position AS x), 9223372036854775807) - 1;
 	IF pg_total_relation_size(format('eventbridge.stream_log_%s', current_turn)::regclass)
+		+ pg_total_relation_size(format('eventbridge.stream_tick_%s', current_turn)::regclass)
+		+ pg_total_relation_size(format('eventbridge.pipe_progress_%s', current_turn)::regclass)
 		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
 		EXECUTE format('SELECT captured_at FROM eventbridge.stream_log_%s ORDER BY xid LIMIT 1', current_turn) INTO since;
 		IF since IS NULL OR since > clock_timestamp() - greatest(retention / 2, '1 min') THEN
 			RETURN NULL;
 		END IF;
 	END IF;
+	PERFORM eventbridge._advance_stopped_pipes();
 	FOR i IN 1 .. 2 LOOP
 		BEGIN
-			PERFORM eventbridge._empty_stream_log((current_turn + i) % 3);
+			PERFORM eventbridge._empty_stream_log((current_turn + i) % 3, current_turn);
 			RETURN (current_turn + i) % 3;
 		EXCEPTION WHEN lock_not_available OR object_in_use THEN
 			NULL;
@@ -1260,24 +1387,13 @@ BEGIN
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION _rotate_stream_log() IS
-'Internal: finds an empty table for the stream log when the current one has grown.';
+'Internal: finds an empty set of tables for the stream log when the current one has grown.';
 
 /* What is past its time. */
 CREATE FUNCTION _tidy_pipes() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM eventbridge.pipe_log_event AS l WHERE l.at < clock_timestamp() - interval '7 days';
-	WITH old AS (
-		DELETE FROM eventbridge.pipe_metric AS m WHERE m.minute < clock_timestamp() - interval '3 h' AND m.minute > '-infinity' RETURNING m.*)
-	INSERT INTO eventbridge.pipe_metric AS m
-	SELECT o.pipe_id, '-infinity', sum(o.invocations), sum(o.events), sum(o.event_bytes), sum(o.failed), sum(o.partially_failed),
-		sum(o.enrichment_failed), sum(o.target_failed), sum(o.target_skipped), sum(o.sent_to_dlq)
-	FROM old AS o GROUP BY o.pipe_id
-	ON CONFLICT (pipe_id, minute) DO UPDATE SET invocations = m.invocations + excluded.invocations, events = m.events + excluded.events,
-		event_bytes = m.event_bytes + excluded.event_bytes, failed = m.failed + excluded.failed,
-		partially_failed = m.partially_failed + excluded.partially_failed, enrichment_failed = m.enrichment_failed + excluded.enrichment_failed,
-		target_failed = m.target_failed + excluded.target_failed, target_skipped = m.target_skipped + excluded.target_skipped,
-		sent_to_dlq = m.sent_to_dlq + excluded.sent_to_dlq;
 END $$;
 COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged long ago.';
 
@@ -1292,9 +1408,11 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer), _unpack_records(bytea, bigint, bigint),
 	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
-	_pipe_settle(bigint, bigint, bigint, bigint, bigint, bigint, bigint), _pipe_note(bigint, text, text, text, text, timestamptz),
+	_pipe_count(bigint, integer, integer, integer, integer, integer, integer), _pipe_note(bigint, text, text, text, text, timestamptz),
 	_pipe_bury(pipe, text, integer, text),
 	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint), _pipe_halt(bigint, text),
-	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe), _pipe_destination(text), _find_pipe(text),
-	_is_unread(xid8, bigint, bigint), _empty_stream_log(integer), _rotate_stream_log()
+	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe),
+	_pipe_destination(text), _find_pipe(text),
+	_is_unread(xid8, bigint, bigint), _stream_log_is_needed(integer, xid8), _carry_over_stream_log(integer, integer),
+	_empty_stream_log(integer, integer), _advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
 	FROM PUBLIC;

@@ -81,16 +81,38 @@ END $$;
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
- * sequence number has the 21 digits at least that AWS's have.
+ * sequence number has the 21 digits at least that AWS's have, and rise
+ * without a gap; the oldest go as the log's tables are emptied.
  */
-CREATE TABLE stream_tick (
-	tick bigint PRIMARY KEY,
-	at timestamptz NOT NULL,
-	snapshot pg_snapshot NOT NULL
-);
-COMMENT ON TABLE stream_tick IS
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('CREATE TABLE @extschema@.stream_tick_%s (
+			tick bigint PRIMARY KEY,
+			at timestamptz NOT NULL,
+			snapshot pg_snapshot NOT NULL
+		) WITH (autovacuum_enabled = false)', i);
+		EXECUTE format('COMMENT ON TABLE @extschema@.stream_tick_%s IS %L', i,
+			'Lines between batches of stream records. Read them as stream_tick.');
+	END LOOP;
+END $$;
+INSERT INTO stream_tick_0 VALUES (100, '-infinity', '3:3:');
+CREATE VIEW stream_tick WITH (security_barrier) AS
+	SELECT * FROM eventbridge.stream_tick_0 UNION ALL
+	SELECT * FROM eventbridge.stream_tick_1 UNION ALL
+	SELECT * FROM eventbridge.stream_tick_2;
+COMMENT ON VIEW stream_tick IS
 'Lines between batches of stream records: what is visible in a tick''s snapshot, and was not in the one before, is its batch.';
-INSERT INTO stream_tick VALUES (100, '-infinity', '3:3:');
+
+CREATE FUNCTION _last_tick() RETURNS eventbridge.stream_tick
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT t.* FROM (
+		(SELECT * FROM eventbridge.stream_tick_0 ORDER BY tick DESC LIMIT 1) UNION ALL
+		(SELECT * FROM eventbridge.stream_tick_1 ORDER BY tick DESC LIMIT 1) UNION ALL
+		(SELECT * FROM eventbridge.stream_tick_2 ORDER BY tick DESC LIMIT 1)) AS t ORDER BY t.tick DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION _last_tick() IS
+'Internal: the last line between batches of stream records. Volatile, to see what rotation has just moved.';
 
 /* ------------------------------- changes ----------------------------- */
 
@@ -311,12 +333,16 @@ BEGIN
 		OR current_setting('transaction_read_only')::boolean OR NOT eventbridge._lock_tick() THEN
 		RETURN;
 	END IF;
-	SELECT t.* INTO last FROM eventbridge.stream_tick AS t ORDER BY t.tick DESC LIMIT 1;
+	last := eventbridge._last_tick();
 	current_one := pg_current_snapshot();
 	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
 			AND pg_visible_in_snapshot(l.xid, current_one))
 		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid = ANY (eventbridge._ended_between(last.snapshot, current_one))) THEN
-		INSERT INTO eventbridge.stream_tick VALUES (last.tick + 1, clock_timestamp(), current_one);
+		CASE (SELECT q.last_value FROM eventbridge.stream_turn AS q)
+			WHEN 0 THEN INSERT INTO eventbridge.stream_tick_0 VALUES (last.tick + 1, clock_timestamp(), current_one);
+			WHEN 1 THEN INSERT INTO eventbridge.stream_tick_1 VALUES (last.tick + 1, clock_timestamp(), current_one);
+			WHEN 2 THEN INSERT INTO eventbridge.stream_tick_2 VALUES (last.tick + 1, clock_timestamp(), current_one);
+		END CASE;
 	END IF;
 END $$;
 COMMENT ON FUNCTION _draw_tick() IS
@@ -437,7 +463,7 @@ BEGIN
 		tick := first_tick;
 		number := -1;
 	ELSIF starting_position = 'LATEST' THEN
-		SELECT max(t.tick), 9223372036854775807 INTO tick, number FROM eventbridge.stream_tick AS t;
+		SELECT t.tick, 9223372036854775807 INTO tick, number FROM eventbridge._last_tick() AS t;
 	ELSIF part IS NOT NULL AND part[3]::numeric <= 9223372036854775807 THEN
 		tick := part[2];
 		number := part[3]::bigint - CASE part[1] WHEN 'AT' THEN 1 ELSE 0 END;
@@ -479,7 +505,8 @@ BEGIN
 	position := eventbridge._stream_position(p_starting_position);
 	FOR batch IN
 		SELECT t.tick, t.snapshot, t.earlier, CASE t.tick WHEN position.tick THEN position.number ELSE -1 END AS number
-		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier FROM eventbridge.stream_tick AS x) AS t
+		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier FROM eventbridge.stream_tick AS x
+			  WHERE x.tick >= position.tick - 1) AS t
 		WHERE t.tick >= position.tick AND t.earlier IS NOT NULL ORDER BY t.tick
 	LOOP
 		SELECT array_agg(ROW(eventbridge._sequence_number(batch.tick, r.number),
@@ -512,7 +539,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._find_stream(p_stream, eventbridge._caller());
 	PERFORM eventbridge._draw_tick();
-	RETURN (SELECT eventbridge._sequence_number(max(t.tick), 9223372036854775807) FROM eventbridge.stream_tick AS t);
+	RETURN (SELECT eventbridge._sequence_number(t.tick, 9223372036854775807) FROM eventbridge._last_tick() AS t);
 END $$;
 COMMENT ON FUNCTION _latest_sequence_number(text) IS 'Internal: see latest_sequence_number.';
 

@@ -43,6 +43,7 @@
 #include "delivery/delivery.h"
 #include "json/value.h"
 #include "pipes/pipes.h"
+#include "stream/log.h"
 #include "transform/template.h"
 
 PG_FUNCTION_INFO_V1(eb_note_lane);
@@ -58,6 +59,7 @@ typedef struct Pipe
 	char	   *target_template;	/* or NULL */
 	char	   *variables;		/* of templates */
 	bool		logs;			/* more than failures */
+	bool		is_held;		/* by a batch that failed */
 	char	   *obstacle;		/* or NULL */
 } Pipe;
 
@@ -128,7 +130,7 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	if (eb_internal_execute(&plan,
 							"SELECT arn, source_kind, enrichment, enrichment_template,"
 							" target_kind, resource, resource_id, routine, claim_check,"
-							" target_template, variables, log_level, obstacle"
+							" target_template, variables, log_level, obstacle, is_held"
 							" FROM eventbridge._pipe_to_run($1)",
 							1, types, values, NULL) == 0)
 		return false;
@@ -151,6 +153,7 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	pipe->variables = column_text(0, 11);
 	pipe->logs = strcmp(column_text(0, 12), "INFO") == 0;
 	pipe->obstacle = column_text(0, 13);
+	pipe->is_held = DatumGetBool(column(0, 14, &isnull)) && !isnull;
 	return true;
 }
 
@@ -678,13 +681,32 @@ delete_messages(const EbPipeBatch *batch, const int *failed, int nfailed)
 						2, types, values, NULL);
 }
 
+/* Says that the pipe is not held up any more. */
 static void
-settle(const Pipe *pipe, const Progress *progress)
+release(Pipe *pipe)
 {
 	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(pipe->pipe_id)};
+
+	eb_internal_execute(&plan,
+						"UPDATE eventbridge.pipe_state"
+						" SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity'"
+						" WHERE pipe_id = $1",
+						1, types, values, NULL);
+	pipe->is_held = false;
+}
+
+/* Notes what was done and how far the pipe has come. */
+static void
+settle(Pipe *pipe, const Progress *progress)
+{
+	static SPIPlanPtr plans[EB_LOG_TURNS];
 	static const Oid types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
 	INT8OID, INT8OID};
 	char		nulls[7] = "       ";
+	char		sql[256];
+	int			turn = eb_stream_log_turn();
 	Datum		values[7] = {
 		Int64GetDatum(pipe->pipe_id),
 		Int64GetDatum(progress->tick),
@@ -695,11 +717,17 @@ settle(const Pipe *pipe, const Progress *progress)
 		Int64GetDatum(progress->skipped)
 	};
 
-	if (!progress->moved || pipe->from_queue)
+	if (!progress->moved)
+		return;
+	if (pipe->from_queue)
 		nulls[1] = nulls[2] = 'n';
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._pipe_settle($1, $2, $3, $4, $5, $6, $7)",
-						7, types, values, nulls);
+	snprintf(sql, sizeof(sql),
+			 "INSERT INTO eventbridge.pipe_progress_%d (pipe_id, tick, number,"
+			 " invocations, events, event_bytes, target_skipped)"
+			 " VALUES ($1, $2, $3, $4, $5, $6, $7)", turn);
+	eb_internal_execute(&plans[turn], sql, 7, types, values, nulls);
+	if (pipe->is_held)
+		release(pipe);
 }
 
 /* Decides what becomes of a batch that failed from its n-th record on. */
@@ -852,7 +880,8 @@ run_step(int64 pipe_id, TimestampTz turn_ends)
 	}
 	MemoryContextSwitchTo(context);
 	settle(&pipe, &progress);
-	return nrecords;
+	/* There may be records behind ticks that have none. */
+	return progress.moved ? Max(nrecords, 1) : nrecords;
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "delivery/delivery.h"
 #include "log/internal.h"
 #include "pattern/pattern.h"
 #include "pipes/pipes.h"
@@ -180,6 +181,9 @@ read_stream(Take *take, int64 pipe_id)
 	for (i = 0; i < nranges; i++)
 		load_range(&ranges[i], i);
 	SPI_freetuptable(SPI_tuptable);
+	/* So that others see the tick, and the tables of positions can rotate. */
+	eb_commit_lazily();
+	MemoryContextSwitchTo(context);
 
 	for (i = 0; i < nranges && take->nrecords < limit; i++)
 		add_records(take, &ranges[i], limit - take->nrecords);

@@ -63,6 +63,13 @@ eb_stream_log_init(void)
 	eb_pack_init();
 }
 
+/* Which set of tables is written to. */
+int
+eb_stream_log_turn(void)
+{
+	return eb_append_turn(&stream_log);
+}
+
 /* A column of the first row of SPI's result; false if it is null. */
 static bool
 get_value(int column, Datum *value)

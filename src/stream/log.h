@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  The columns of stream_log_N, in the order of sql/parts/stream_log.sql.
+ *	  The tables of the stream log; see log.c.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef EB_STREAM_LOG_H
 #define EB_STREAM_LOG_H
 
+/* Columns of stream_log_N, in the order of sql/parts/stream_log.sql. */
 enum
 {
 	EB_STREAM_LOG_XID = 1,
@@ -18,5 +19,7 @@ enum
 	EB_STREAM_LOG_PACK,
 	EB_STREAM_LOG_NATTS = EB_STREAM_LOG_PACK
 };
+
+extern int	eb_stream_log_turn(void);
 
 #endif							/* EB_STREAM_LOG_H */

@@ -115,7 +115,7 @@ SET eventbridge.retry_delay = '10min';
 CALL run_deliveries();
 SELECT failed_attempts FROM pipes;
 SET eventbridge.retry_delay = '1ms';
-UPDATE pipe_position SET next_attempt = '-infinity';
+UPDATE pipe_state SET next_attempt = '-infinity';
 CALL pg_temp.run_all();
 SELECT input FROM pipes_calls ORDER BY n;
 SELECT (body::jsonb -> 'context') - 'executionId', (body::jsonb -> 'DDBStreamBatchInfo' ->> 'batchSize') FROM receive_messages('pipes-dead', 10);
