@@ -19,6 +19,7 @@
 
 char	   *eb_guc_region = NULL;
 char	   *eb_guc_account_id = NULL;
+bool		eb_guc_time_to_live = false;
 uint64		eb_settings_generation = 0;
 
 /* A region is a word of an ARN: no colon, nothing that needs an escape. */
@@ -68,6 +69,14 @@ eb_define_settings(void)
 							   "000000000000",
 							   PGC_SUSET, 0,
 							   check_account_id, assign_arn_part, NULL);
+
+	DefineCustomBoolVariable("eventbridge.time_to_live",
+							 "Records of deleted rows say that the rows have expired.",
+							 "They have the userIdentity of DynamoDB's time to live.",
+							 &eb_guc_time_to_live,
+							 false,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 
 	/* After the last setting: misspelt names get a warning from now on. */
 	MarkGUCPrefixReserved("eventbridge");

@@ -12,9 +12,12 @@
 extern char *eb_guc_region;
 extern char *eb_guc_account_id;
 
+/* eventbridge.time_to_live: rows that are deleted have expired. */
+extern bool eb_guc_time_to_live;
+
 /*
- * Rises whenever one of the two changes, so that whoever caches an ARN can
- * tell that it is out of date.
+ * Rises whenever region or account id changes, so that whoever caches an ARN
+ * can tell that it is out of date.
  */
 extern uint64 eb_settings_generation;
 

@@ -335,22 +335,25 @@ tells_changed(const EbCapture *capture, EbEventName event)
 	return capture->arguments->changed && event == EB_EVENT_MODIFY;
 }
 
+static bool
+is_key(const JsonbValue *key, const char *name)
+{
+	return key->val.string.len == strlen(name) &&
+		memcmp(key->val.string.val, name, strlen(name)) == 0;
+}
+
 /* Is the member known before a row is seen, if only not to be there? */
 static bool
-is_constant(const JsonbValue *constants, const JsonbValue *key,
-			bool has_changed)
+is_constant(const EbCapture *capture, EbEventName event,
+			const JsonbValue *constants, const JsonbValue *key)
 {
-	if (!has_changed &&
-		key->val.string.len == strlen(EB_CHANGED) &&
-		memcmp(key->val.string.val, EB_CHANGED, strlen(EB_CHANGED)) == 0)
+	if (is_key(key, EB_CHANGED) && !tells_changed(capture, event))
+		return true;
+	if (is_key(key, EB_USER_IDENTITY) && event != EB_EVENT_REMOVE)
 		return true;
 	for (int i = 0; i < constants->val.object.nPairs; i++)
 	{
-		const JsonbValue *constant = &constants->val.object.pairs[i].key;
-
-		if (constant->val.string.len == key->val.string.len &&
-			memcmp(constant->val.string.val, key->val.string.val,
-				   key->val.string.len) == 0)
+		if (is_key(key, constants->val.object.pairs[i].key.val.string.val))
 			return true;
 	}
 	return false;
@@ -363,8 +366,8 @@ is_constant(const JsonbValue *constants, const JsonbValue *key,
  * only makes the part match more.
  */
 static EbVerdict
-judge_filter(const EbPattern *filter, const JsonbValue *constants,
-			 bool has_changed)
+judge_filter(const EbCapture *capture, EbEventName event,
+			 const EbPattern *filter, const JsonbValue *constants)
 {
 	char	   *text = pnstrdup(filter->text, filter->text_len);
 	Jsonb	   *jsonb;
@@ -390,7 +393,7 @@ judge_filter(const EbPattern *filter, const JsonbValue *constants,
 		JsonbValue	value;
 
 		JsonbIteratorNext(&it, &value, true);
-		if (!is_constant(constants, &key, has_changed))
+		if (!is_constant(capture, event, constants, &key))
 		{
 			is_whole = false;
 			continue;
@@ -445,8 +448,8 @@ judge_filters(EbCapture *capture, const char *arn)
 			EB_VERDICT_NEVER;
 		for (int i = 0; i < arguments->nfilters; i++)
 		{
-			EbVerdict	one = judge_filter(arguments->filters[i], &constants,
-										   tells_changed(capture, event));
+			EbVerdict	one = judge_filter(capture, event,
+										   arguments->filters[i], &constants);
 
 			capture->verdicts[event][i] = one;
 			if (one == EB_VERDICT_ALWAYS)
@@ -527,7 +530,7 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 
 	skeleton->cells = palloc(sizeof(skeleton->cells[0]) *
 							 (capture->ncolumns * 2 + capture->nkeys + 1));
-	init_object(&skeleton->root, NCONSTANTS + 3);
+	init_object(&skeleton->root, NCONSTANTS + 4);
 
 	skeleton->needs_event_id = is_named(capture, event, "eventID");
 	if (skeleton->needs_event_id)
@@ -572,6 +575,13 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 				  NULL, capture->ncolumns);
 	if (tells_changed(capture, event) && is_named(capture, event, EB_CHANGED))
 		add_changed(capture, skeleton);
+	if (event == EB_EVENT_REMOVE && is_named(capture, event, EB_USER_IDENTITY))
+	{
+		skeleton->identity = add_member(&skeleton->root, EB_USER_IDENTITY);
+		init_object(skeleton->identity, 2);
+		add_string(skeleton->identity, "type", EB_EXPIRY_TYPE);
+		add_string(skeleton->identity, "principalId", EB_EXPIRY_PRINCIPAL);
+	}
 }
 
 /* A trigger that writes the log has the filters of those who read it. */

@@ -37,6 +37,11 @@ typedef enum EbEventName
 /* The member that names the columns which an update changed; not AWS's. */
 #define EB_CHANGED				"changed"
 
+/* The member that removals of expired rows have. */
+#define EB_USER_IDENTITY		"userIdentity"
+#define EB_EXPIRY_TYPE			"Service"
+#define EB_EXPIRY_PRINCIPAL		"dynamodb.amazonaws.com"
+
 /* What a view type shows: bits, so that a column list can be asked about. */
 typedef enum EbViewType
 {
@@ -51,6 +56,7 @@ typedef struct EbRecord
 {
 	EbEventName event;
 	bool		tells_changed;	/* with the names of the changed columns */
+	bool		expired;		/* with the userIdentity of such a removal */
 	bool		fits;			/* with its images, as far as is known */
 	bool		keys_fit;		/* if not that, with its keys */
 	int64		time;			/* seconds since 1970 */
@@ -147,6 +153,7 @@ typedef struct EbSkeleton
 	JsonbValue *time;			/* to be filled, or NULL */
 	JsonbValue *size;			/* to be filled, or NULL */
 	JsonbValue *changed;		/* likewise */
+	JsonbValue *identity;		/* empty if the row has not expired, or NULL */
 } EbSkeleton;
 
 /* What is known of one trigger on one table. */
@@ -187,6 +194,7 @@ typedef struct EbCapture
 	/* the record at hand */
 	bool		has_event_id;
 	bool		has_sequence_number;
+	bool		expired;		/* the row is deleted because it has expired */
 	bool		has_changed;
 	int			nchanged;		/* columns that differ between the images */
 	int		   *changed;		/* their indexes */

@@ -263,6 +263,8 @@ put_record(StringInfo out, EbCapture *capture, EbEventName event)
 		flags |= RECORD_NO_KEYS;
 	if (capture->arguments->changed && event == EB_EVENT_MODIFY)
 		flags |= RECORD_CHANGED;
+	if (capture->expired)
+		flags |= RECORD_EXPIRED;
 
 	put(out, &len, sizeof(len));
 	put(out, &capture->number, sizeof(capture->number));

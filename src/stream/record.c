@@ -307,6 +307,7 @@ measure_record(EbCapture *capture, EbEventName event, EbRecord *record)
 	record->event = event;
 	record->tells_changed = capture->arguments->changed &&
 		event == EB_EVENT_MODIFY;
+	record->expired = capture->expired;
 	record->fits = true;
 	record->time = creation_time();
 	record->size = 0;
@@ -354,6 +355,8 @@ is_wanted(EbCapture *capture, EbEventName event)
 	}
 	if (skeleton->changed != NULL)
 		fill_changed(capture, skeleton->changed);
+	if (skeleton->identity != NULL)
+		skeleton->identity->val.object.nPairs = capture->expired ? 2 : 0;
 
 	for (int i = 0; i < capture->arguments->nfilters; i++)
 	{
@@ -424,6 +427,11 @@ append_tail(StringInfo out, EbCapture *capture, const EbRecord *record)
 	appendStringInfoString(out, "\",\"SizeBytes\":");
 	append_int64(out, record->size);
 	appendStringInfoString(out, capture->tail);
+	if (record->expired)
+		appendStringInfoString(out, ",\"" EB_USER_IDENTITY
+							   "\":{\"type\":\"" EB_EXPIRY_TYPE
+							   "\",\"principalId\":\"" EB_EXPIRY_PRINCIPAL
+							   "\"}");
 	if (record->tells_changed)
 		append_changed(out, capture);
 	appendStringInfoCharMacro(out, '}');

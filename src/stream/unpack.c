@@ -360,6 +360,7 @@ write_record(EbCapture *capture, PackReader *reader, TimestampTz time,
 	record.keys_fit = (flags & RECORD_NO_KEYS) == 0;
 	if (!record.fits)
 		take_into(reader, &record.size, sizeof(record.size));
+	record.expired = (flags & RECORD_EXPIRED) != 0;
 	record.tells_changed = (flags & RECORD_CHANGED) != 0;
 	if (record.tells_changed)
 		take_changed(reader, capture);

@@ -347,6 +347,13 @@ is_deeply([ map { s/\s+\z//r } payloads(q{BEGIN; INSERT INTO t VALUES (1); UPDAT
 	[ '""', '["a"]' ], 'of a transformed record');
 make_table('id int PRIMARY KEY, a text', 'changed=on', 'claim_check=on');
 is_deeply([ map { $_->{changed} } records(q{INSERT INTO t VALUES (1); UPDATE t SET a = 'x'}) ], [ undef, ['a'] ], 'of a claim check');
+make_table('id int PRIMARY KEY, a text', 'filter={"userIdentity": {"type": ["Service"]}}');
+is_deeply(
+	[ map { [ $_->{eventName}, $_->{dynamodb}{Keys}{id}{N}, $_->{userIdentity} ] }
+		records(q{INSERT INTO t VALUES (1), (2), (3); DELETE FROM t WHERE id = 1; SET eventbridge.time_to_live = on; UPDATE t SET a = 'x'; DELETE FROM t WHERE id = 2;
+		RESET eventbridge.time_to_live; DELETE FROM t;}) ],
+	[ [ 'REMOVE', 2, { type => 'Service', principalId => 'dynamodb.amazonaws.com' } ] ],
+	'rows that have expired');
 my @columns = map { 'c' x 55 . $_ } 1000 .. 1199;
 make_table('id int PRIMARY KEY, ' . join(', ', map { "$_ int" } @columns), 'changed=on');
 is_deeply(
