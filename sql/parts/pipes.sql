@@ -926,7 +926,7 @@ BEGIN
 	ELSIF jsonb_typeof(failures) <> 'array' THEN
 		RETURN '{}';
 	END IF;
-	SELECT array_agg(r.o ORDER BY r.o) INTO found
+	SELECT array_agg(DISTINCT r.o ORDER BY r.o) INTO found
 	FROM jsonb_array_elements(failures) AS f LEFT JOIN (
 		SELECT eventbridge._record_id(a.value) AS id, a.o::integer FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)) AS r
 		ON r.id = CASE jsonb_typeof(f) WHEN 'object' THEN f ->> 'itemIdentifier' END;

@@ -816,10 +816,14 @@ run_batch(Pipe *pipe, const EbPipeBatch *batch, Progress *progress)
 	deliver(pipe, batch, &result);
 	if (result.stage != NULL)
 	{
-		int			n = result.nfailed > 0 ? Max(result.failed[0], 1) : 1;
+		bool		known = result.nfailed > 0 && result.failed[0] > 0;
+		int			n = known ? result.failed[0] : 1;
 
+		/* A queue's messages come again one by one: some failed, or all. */
+		if (pipe->from_queue)
+			n = known && result.nfailed < batch->nrecords ? 2 : 1;
 		settle(pipe, progress);
-		if (pipe->from_queue && result.nfailed > 0 && result.failed[0] > 0)
+		if (pipe->from_queue && known)
 			delete_messages(batch, result.failed, result.nfailed);
 		settle_failure(pipe, batch, &result, n);
 		return false;

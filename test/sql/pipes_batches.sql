@@ -105,8 +105,76 @@ SELECT * FROM pipes_batches_done ORDER BY at_call;
 SELECT * FROM pipes_batches_enriched ORDER BY at_call, id;
 SELECT "ExecutionFailed", "ExecutionPartiallyFailed" FROM pipe_metrics WHERE minute IS NULL;
 SELECT delete_pipe('p');
+
+-- what an answer says of a batch: null, all went well; numbers of records; empty, all failed
+SELECT a.answer, _failed_records(a.answer::jsonb, '[{"eventID": "a"}, {"eventID": "b"}, {"messageId": "c"}]')
+FROM (VALUES (NULL), ('null'), ('[]'), ('{}'), ('"text"'), ('7'), ('{"batchItemFailures": []}'), ('{"batchItemFailures": null}'), ('{"other": [1]}'),
+	('{"batchItemFailures": [{"itemIdentifier": "b"}]}'), ('{"batchItemFailures": [{"itemIdentifier": "c"}, {"itemIdentifier": "a"}, {"itemIdentifier": "c"}]}'),
+	('{"batchItemFailures": [{"itemIdentifier": "b"}, {"itemIdentifier": "unknown"}]}'), ('{"batchItemFailures": [{"itemIdentifier": ""}]}'),
+	('{"batchItemFailures": [{"itemIdentifier": null}]}'), ('{"batchItemFailures": [{"id": "b"}]}'), ('{"batchItemFailures": ["b"]}'),
+	('{"batchItemFailures": "b"}')) AS a (answer);
+
+-- halves and partial failures together: the records that fail are given up, each alone, the others are done in order
+CREATE FUNCTION pipes_batches_odd(batch jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.pipes_batches_done
+	SELECT string_agg(e #>> '{dynamodb,Keys,id,N}', ' ' ORDER BY o), nextval('public.pipes_batches_target')
+	FROM jsonb_array_elements(batch) WITH ORDINALITY AS b (e, o);
+	RETURN jsonb_build_object('batchItemFailures', (SELECT jsonb_agg(jsonb_build_object('itemIdentifier', e ->> 'eventID'))
+		FROM jsonb_array_elements(batch) AS e WHERE e #>> '{dynamodb,Keys,id,N}' IN ('2', '5')));
+END $$;
+SELECT pg_temp.once_more();
+SELECT pg_temp.make('arn:aws:lambda:us-east-1:000000000000:function:pipes_batches_odd',
+	source => '{"OnPartialBatchItemFailure": "AUTOMATIC_BISECT", "MaximumRetryAttempts": 0, "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:pipes-batches"}}');
+INSERT INTO pipes_batches_t SELECT generate_series(1, 6);
+CALL pg_temp.run_all();
+SELECT * FROM pipes_batches_done ORDER BY at_call;
+SELECT body::json #>> '{DDBStreamBatchInfo,batchSize}', body::json #>> '{context,condition}' FROM receive_messages('pipes-batches', 10);
+SELECT "ExecutionsSentToDlq" FROM pipe_metrics WHERE minute IS NULL;
+SELECT delete_pipe('p'), purge_queue('pipes-batches');
+
+-- a queue: messages that failed come again, the others are done
+SELECT create_queue('pipes-batches-in', '{"VisibilityTimeout": "0"}');
+CREATE FUNCTION pipes_batches_some(batch jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	call constant int := nextval('public.pipes_batches_target');
+BEGIN
+	INSERT INTO public.pipes_batches_done
+	SELECT string_agg((e ->> 'body') || '/' || (e #>> '{attributes,ApproximateReceiveCount}'), ' ' ORDER BY e ->> 'body'), call FROM jsonb_array_elements(batch) AS e;
+	CASE call
+		WHEN 4 THEN
+			RETURN jsonb_build_object('batchItemFailures', (SELECT jsonb_agg(jsonb_build_object('itemIdentifier', e ->> 'messageId'))
+				FROM jsonb_array_elements(batch) AS e WHERE e ->> 'body' IN ('a', 'c')));
+		WHEN 5 THEN
+			RETURN '{"batchItemFailures": [{"itemIdentifier": "unknown"}]}';
+		WHEN 6 THEN
+			RAISE 'all of them';
+		WHEN 7 THEN
+			RETURN jsonb_build_object('batchItemFailures', (SELECT jsonb_agg(jsonb_build_object('itemIdentifier', e ->> 'messageId')) FROM jsonb_array_elements(batch) AS e));
+		ELSE
+			RETURN '{}';
+	END CASE;
+END $$;
+SELECT pg_temp.once_more();
+SELECT create_pipe('p', 'arn:aws:sqs:us-east-1:000000000000:pipes-batches-in', 'arn:aws:lambda:us-east-1:000000000000:function:pipes_batches_some');
+SELECT send_message('pipes-batches-in', m) IS NOT NULL FROM unnest('{a,b,c}'::text[]) AS m;
+CALL pg_temp.run_all();
+/* What call 6 wrote is undone. */
+SELECT * FROM pipes_batches_done ORDER BY at_call;
+SELECT count(*) FROM queue_message JOIN queue USING (queue_id) WHERE name = 'pipes-batches-in';
+SELECT "ExecutionFailed", "ExecutionPartiallyFailed" FROM pipe_metrics WHERE minute IS NULL;
+SELECT delete_pipe('p'), delete_queue('pipes-batches-in');
+-- not before their time-out
+SELECT create_queue('pipes-batches-in', '{"VisibilityTimeout": "600"}');
+SELECT pg_temp.once_more();
+SELECT create_pipe('p', 'arn:aws:sqs:us-east-1:000000000000:pipes-batches-in', 'arn:aws:lambda:us-east-1:000000000000:function:pipes_batches_some');
+SELECT send_message('pipes-batches-in', m) IS NOT NULL FROM unnest('{a,b,c}'::text[]) AS m;
+CALL pg_temp.run_all();
+SELECT * FROM pipes_batches_done ORDER BY at_call;
+SELECT body, receive_count, visible_at > clock_timestamp() + interval '500 s' FROM queue_message JOIN queue USING (queue_id) WHERE name = 'pipes-batches-in' ORDER BY 1;
+SELECT delete_pipe('p'), delete_queue('pipes-batches-in');
 SELECT disable_stream('pipes_batches_t');
 DROP TABLE pipes_batches_t, pipes_batches_enriched, pipes_batches_done;
 DROP SEQUENCE pipes_batches_enrichment, pipes_batches_target;
-DROP FUNCTION pipes_batches_enrich, pipes_batches_call, pipes_batches_never, pipes_batches_partly;
+DROP FUNCTION pipes_batches_enrich, pipes_batches_call, pipes_batches_never, pipes_batches_partly, pipes_batches_odd, pipes_batches_some;
 SELECT delete_queue('pipes-batches'), delete_log_group('pipes-batches'), delete_event_bus('pipes-batches');
