@@ -656,14 +656,6 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 
 /* ------------------------------ running ------------------------------ */
 
-CREATE FUNCTION _runnable_pipes(role name) RETURNS SETOF bigint
-LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT p.pipe_id FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
-	WHERE p.role = $1 AND p.current_state = 'RUNNING' AND x.next_attempt <= clock_timestamp() ORDER BY p.pipe_id
-$$;
-COMMENT ON FUNCTION _runnable_pipes(name) IS
-'Internal: the pipes that run as a role and are not waiting for a retry.';
-
 /* All that the run of a pipe needs to know of it; src/pipes/run.c reads it. */
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT arn text, OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
@@ -720,13 +712,15 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 COMMENT ON FUNCTION _decoded_record(text) IS 'Internal: a queue''s record as filters and templates see it.';
 
-/* What cuts the records of a source into batches. */
+/* What cuts the records of a source into batches. In PL/pgSQL to be planned once, as are others that every look for work calls. */
 CREATE FUNCTION _pipe_limits(p_pipe_id bigint, OUT filters eventbridge.event_pattern[], OUT batch_size integer, OUT held boolean,
 							 OUT batching_window integer, OUT maximum_record_age integer)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	SELECT p.filters, coalesce(x.batch_limit, p.batch_size), x.batch_limit IS NOT NULL, p.batching_window, p.maximum_record_age
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1
-$$;
+	INTO filters, batch_size, held, batching_window, maximum_record_age
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1;
+END $$;
 COMMENT ON FUNCTION _pipe_limits(bigint) IS 'Internal: what cuts the records of a pipe''s source into batches.';
 
 /*
@@ -1060,12 +1054,13 @@ COMMENT ON FUNCTION _lanes_with_pipes() IS 'Internal: the roles whose pipes have
  * batch that is tried again or waits to become full, and for queues.
  */
 CREATE FUNCTION _next_pipe_attempt(lane oid) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT min(CASE WHEN x.attempts > 0 THEN greatest(x.next_attempt, clock_timestamp())
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT min(CASE WHEN x.attempts > 0 THEN greatest(x.next_attempt, clock_timestamp())
 			ELSE clock_timestamp() + least(p.batching_window * interval '1 s', current_setting('eventbridge.poll_interval')::interval) + interval '0.1 s' END)
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
-	WHERE a.oid = $1 AND p.current_state = 'RUNNING' AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0)
-$$;
+	WHERE a.oid = $1 AND p.current_state = 'RUNNING' AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0));
+END $$;
 COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
 'Internal: when a role''s pipes have to be looked at although nothing new has come.';
 
@@ -1346,7 +1341,7 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
 	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_records(bytea, bigint, bigint),
-	_get_record_batch(text, text, integer), _latest_sequence_number(text), _runnable_pipes(name), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
+	_get_record_batch(text, text, integer), _latest_sequence_number(text), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
 	_pipe_count(bigint, integer, integer, integer, integer, integer, integer), _pipe_note(bigint, text, text, text, text),
 	_pipe_bury(pipe, text, integer, text),

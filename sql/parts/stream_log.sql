@@ -95,12 +95,16 @@ COMMENT ON VIEW stream_tick IS
 'Lines between batches of stream records: what is visible in a tick''s snapshot, and was not in the one before, is its batch.';
 
 CREATE FUNCTION _last_tick() RETURNS eventbridge.stream_tick
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT t.* FROM (
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	last eventbridge.stream_tick;
+BEGIN
+	SELECT t.* INTO last FROM (
 		(SELECT * FROM eventbridge.stream_tick_0 ORDER BY tick DESC LIMIT 1) UNION ALL
 		(SELECT * FROM eventbridge.stream_tick_1 ORDER BY tick DESC LIMIT 1) UNION ALL
-		(SELECT * FROM eventbridge.stream_tick_2 ORDER BY tick DESC LIMIT 1)) AS t ORDER BY t.tick DESC LIMIT 1
-$$;
+		(SELECT * FROM eventbridge.stream_tick_2 ORDER BY tick DESC LIMIT 1)) AS t ORDER BY t.tick DESC LIMIT 1;
+	RETURN last;
+END $$;
 COMMENT ON FUNCTION _last_tick() IS
 'Internal: the last line between batches of stream records. Volatile, to see what rotation has just moved.';
 
@@ -277,14 +281,6 @@ CREATE VIEW stream_log WITH (security_barrier) AS
 COMMENT ON VIEW stream_log IS
 'Records of streams, until the log''s tables are reused: their text in two parts, before and behind the sequence number.';
 
-/* Transactions that had not ended at a snapshot, but had at a later one. */
-CREATE FUNCTION _ended_between(earlier pg_snapshot, later pg_snapshot) RETURNS xid8[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(array_agg(x), '{}') FROM pg_snapshot_xip($1) AS x WHERE pg_visible_in_snapshot(x, $2)
-$$;
-COMMENT ON FUNCTION _ended_between(pg_snapshot, pg_snapshot) IS
-'Internal: the transactions running at a snapshot that had ended at another.';
-
 /*
  * Draws a line behind what is committed now, if there is something new. Not
  * in a transaction that has captured changes itself: what it captures later
@@ -304,7 +300,8 @@ BEGIN
 	current_one := pg_current_snapshot();
 	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
 			AND pg_visible_in_snapshot(l.xid, current_one))
-		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid = ANY (eventbridge._ended_between(last.snapshot, current_one))) THEN
+		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid IN (
+			SELECT x FROM pg_snapshot_xip(last.snapshot) AS x WHERE pg_visible_in_snapshot(x, current_one))) THEN
 		CASE (SELECT q.last_value FROM eventbridge.stream_turn AS q)
 			WHEN 0 THEN INSERT INTO eventbridge.stream_tick_0 VALUES (last.tick + 1, clock_timestamp(), current_one);
 			WHEN 1 THEN INSERT INTO eventbridge.stream_tick_1 VALUES (last.tick + 1, clock_timestamp(), current_one);

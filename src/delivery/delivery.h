@@ -218,7 +218,7 @@ extern void eb_metrics_write(HTAB *targets);
 extern void eb_client_end(XactEvent event);
 
 /* run.c */
-extern int64 eb_run_pass(int64 max_deliveries);
+extern int64 eb_run_turn(int64 max_deliveries);
 extern void eb_commit_lazily(void);
 
 /*

@@ -68,6 +68,14 @@
 #define FIRST_PAUSE		1
 #define LONGEST_PAUSE	60
 
+/*
+ * Milliseconds from one look for work to the next, if it found a little, and
+ * if it found more than MANY.
+ */
+#define PACE			5
+#define MANY			20
+#define BUSY_PACE		20
+
 typedef enum SlotState
 {
 	SLOT_FREE,
@@ -561,8 +569,8 @@ close_portal(Portal portal)
 }
 
 /*
- * Looks for work once.  Returns the number of deliveries, and when the next
- * retry is due; -1 if the extension is not in this database.  An error ends
+ * Looks for work once.  Returns the number of deliveries, or if there were
+ * none when the next retry is due; -1 if the extension is not in this database.  An error ends
  * the worker.
  */
 static int64
@@ -581,8 +589,9 @@ work_once(TimestampTz *retry_at)
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		ring_for_writers();
 		want_lanes_with_work();
-		ndeliveries = eb_run_pass(PG_INT64_MAX);
-		*retry_at = next_retry();
+		ndeliveries = eb_run_turn(PG_INT64_MAX);
+		if (ndeliveries == 0)
+			*retry_at = next_retry();
 		SPI_finish();
 		close_portal(portal);
 	}
@@ -590,6 +599,23 @@ work_once(TimestampTz *retry_at)
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return ndeliveries;
+}
+
+/*
+ * Under load, what comes within a pause is delivered together: looking for work
+ * costs as much as tens of deliveries, and writers would pay for it.  The
+ * first event after a rest does not wait.  Our latch may be set: it is looked
+ * at afterwards.
+ */
+static void
+pause_until(TimestampTz end)
+{
+	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													   end);
+
+	if (wait > 0)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
+						 PG_WAIT_EXTENSION);
 }
 
 void
@@ -608,6 +634,7 @@ eb_worker_main(Datum arg)
 
 	for (;;)
 	{
+		TimestampTz began;
 		TimestampTz now;
 		TimestampTz retry_at = 0;
 		int64		ndeliveries;
@@ -625,6 +652,7 @@ eb_worker_main(Datum arg)
 
 		my_slot->wanted = false;
 		pg_memory_barrier();
+		began = GetCurrentTimestamp();
 		ndeliveries = work_once(&retry_at);
 		now = GetCurrentTimestamp();
 		if (ndeliveries < 0)
@@ -633,6 +661,9 @@ eb_worker_main(Datum arg)
 		{
 			idle_since = now;
 			my_slot->failures = 0;
+			pause_until(TimestampTzPlusMilliseconds(began,
+													ndeliveries > MANY ?
+													BUSY_PACE : PACE));
 			continue;
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)

@@ -183,8 +183,8 @@ run_batch(Oid lane, int max_deliveries)
 }
 
 /*
- * Serves batches of the lane for a turn.  Where nothing else has to be served
- * the turn does not matter: the next one follows.
+ * Serves batches of the lane for a turn, as long as they are full: what comes
+ * meanwhile is better delivered many at a time.
  */
 static int64
 run_batches(Oid lane, int64 max_deliveries)
@@ -197,7 +197,7 @@ run_batches(Oid lane, int64 max_deliveries)
 	{
 		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX));
 		total += ndeliveries;
-	} while (ndeliveries > 0 && total < max_deliveries &&
+	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
 			 GetCurrentTimestamp() < turn_ends);
 	return total;
 }
@@ -338,36 +338,31 @@ session_lanes(Oid *lanes)
 }
 
 /*
- * Serves what there is, up to about max_deliveries, and returns how many
- * deliveries were attempted.  SPI is connected and may commit.  Claims look at
- * what others have just committed, so this needs READ COMMITTED, whatever the
- * session's default.
+ * Gives each lane, and its pipes, a turn, and returns how many deliveries were
+ * attempted, up to about max_deliveries.  SPI is connected and may commit.
+ * Claims look at what others have just committed, so this needs READ
+ * COMMITTED, whatever the session's default.
  */
 int64
-eb_run_pass(int64 max_deliveries)
+eb_run_turn(int64 max_deliveries)
 {
 	Oid			lanes[2];
 	int			nlanes = session_lanes(lanes);
 	int64		total = 0;
-	int64		before;
 
 	commit();
-	do
+	maintain();
+	for (int i = 0; i < nlanes; i++)
 	{
-		before = total;
-		maintain();
-		for (int i = 0; i < nlanes; i++)
-		{
-			if (total < max_deliveries)
-				total += run_retries(lanes[i],
-									 Min(max_deliveries - total, INT_MAX));
-			if (total < max_deliveries)
-				total += run_batches(lanes[i], max_deliveries - total);
-			if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
-				eb_run_pipes != NULL)
-				total += eb_run_pipes(lanes[i], max_deliveries - total);
-		}
-	} while (total > before && total < max_deliveries);
+		if (total < max_deliveries)
+			total += run_retries(lanes[i],
+								 Min(max_deliveries - total, INT_MAX));
+		if (total < max_deliveries)
+			total += run_batches(lanes[i], max_deliveries - total);
+		if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
+			eb_run_pipes != NULL)
+			total += eb_run_pipes(lanes[i], max_deliveries - total);
+	}
 	return total;
 }
 
@@ -379,6 +374,8 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 {
 	int64		max_deliveries = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	CallContext *call = (CallContext *) fcinfo->context;
+	int64		total = 0;
+	int64		ndeliveries;
 
 	if (max_deliveries <= 0)
 		ereport(ERROR,
@@ -391,7 +388,11 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 				 errdetail("It commits after each batch.")));
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	(void) eb_run_pass(max_deliveries);
+	do
+	{
+		ndeliveries = eb_run_turn(max_deliveries - total);
+		total += ndeliveries;
+	} while (ndeliveries > 0 && total < max_deliveries);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

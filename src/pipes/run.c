@@ -666,7 +666,11 @@ runnable_pipes(Oid role, int *npipes)
 	namestrcpy(&name, GetUserNameFromId(role, false));
 	values[0] = NameGetDatum(&name);
 	*npipes = (int) eb_internal_execute(&plan,
-										"SELECT p FROM eventbridge._runnable_pipes($1) AS p",
+										"SELECT p.pipe_id FROM eventbridge.pipe AS p"
+										" JOIN eventbridge.pipe_state AS x USING (pipe_id)"
+										" WHERE p.role = $1 AND p.current_state = 'RUNNING'"
+										" AND x.next_attempt <= clock_timestamp()"
+										" ORDER BY p.pipe_id",
 										1, types, values, NULL);
 	MemoryContextSwitchTo(context);
 	pipes = palloc(sizeof(int64) * Max(*npipes, 1));

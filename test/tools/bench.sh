@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make bench: runs benchmark scripts (test/bench/*.sql), each in a database of its own
-# on a throwaway server, and prints their tables.  One process a query: no JIT, no
+# on a throwaway server, and prints their tables.  A script may need settings of the
+# server, each in a comment "-- server: setting = value".  One process a query: no JIT, no
 # parallel workers; all in memory, and no waiting for the disk.
 
 . "$(dirname "$0")/lib.sh"
@@ -19,10 +20,19 @@ echo "$("$PG_CONFIG" --version), $(nproc) cores, $(sed -n 's/^model name[^:]*: /
 shared=
 [ ! -d ../shared/bench ] || shared=$(cd ../shared/bench && pwd)
 status=0
+cp -p "$scratch/data/postgresql.conf" "$scratch/postgresql.conf"
+settings=
 cd "$scratch/tree/test/bench"
 for script in "$@"; do
 	name=$(basename "$script" .sql)
 	step "$name"
+	wanted=$(sed -n 's/^-- server: //p' "$name.sql")
+	if [ "$wanted" != "$settings" ]; then
+		settings=$wanted
+		{ cat "$scratch/postgresql.conf"; echo "$settings"; } > "$scratch/data/postgresql.conf"
+		as_server "$("$PG_CONFIG" --bindir)/pg_ctl" -D "$scratch/data" -l "$scratch/server.log" \
+			-w -m fast restart > /dev/null
+	fi
 	as_server createdb "$name"
 	as_server psql -X -q -d "$name" -c 'CREATE EXTENSION eventbridge'
 	as_server psql -X -q -d "$name" -v ON_ERROR_STOP=1 -P footer=off -v shared="$shared" -f "$name.sql" || status=1

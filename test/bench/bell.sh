@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+#
+# What it costs writers that somebody is told of their work, and how soon that is.
+#
+# Eight writers, each transaction a row of their own table and:
+#	nothing			the plain insert
+#	pg_notify		a notification
+#	outbox			a row of a hand-written outbox, which nobody reads
+#	latch			a matched event; the background worker delivers it to a function
+#	notify			the same; eventbridge-worker, which listens, delivers it
+# Commits per second, the median of three rounds after one to warm up, and how
+# long it takes after the last commit until all is delivered.  Then, with one
+# writer and an idle server, the time from put_event, before the commit, to the
+# call of the function.
+#
+. "$(dirname "$0")/../tools/lib.sh"
+
+seconds=${SECONDS_PER_ROUND:-5}
+rounds=${ROUNDS:-4}
+
+need build test
+build_and_install
+make_scratch
+start_cluster "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" "max_wal_size = 16GB" \
+	"checkpoint_timeout = 1h" "full_page_writes = off" "jit = off"
+sql() { as_server psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+
+# database NAME LIBRARY: with or without background workers
+database()
+{
+	sql -c "CREATE DATABASE $1"
+	sql -d "$1" <<- 'SQL'
+		CREATE EXTENSION eventbridge;
+		SET search_path = public, eventbridge;
+		CREATE TABLE appointments (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, at timestamptz DEFAULT now());
+		CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, detail_type text NOT NULL,
+			detail jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now());
+		CREATE TABLE call (latency interval);
+		CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
+			$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
+		DO $$
+		BEGIN
+			PERFORM put_rule('bench', '{"source": ["bench"], "detail": {"status": ["booked"]}}'),
+				put_targets('bench', '[{"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:take"}]');
+		END $$;
+	SQL
+}
+
+declare -A with=(
+	[nothing]=""
+	[pg_notify]="SELECT pg_notify('bench', 'booked ' || :client_id || ' ' || random());"
+	[outbox]="INSERT INTO outbox (source, detail_type, detail) VALUES ('bench', 'appointment', '{\"status\": \"booked\", \"at\": null}');"
+	[event]="SELECT eventbridge.put_event('bench', 'appointment', '{\"status\": \"booked\", \"at\": null}');"
+)
+for what in "${!with[@]}"; do
+	printf 'BEGIN;\nINSERT INTO appointments (note) VALUES (%s);\n%s\nCOMMIT;\n' "'bring the x-ray'" "${with[$what]}" > "$scratch/$what.sql"
+	chmod a+r "$scratch/$what.sql"
+done
+
+# round VARIANT: commits per second, and seconds until all is delivered
+round()
+{
+	local script=$1 tps began puts
+	case $1 in latch | notify) script=event ;; esac
+	sql -d bench -c "TRUNCATE call, appointments, outbox"
+	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -f "$scratch/$script.sql" bench 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
+	began=$(date +%s.%N)
+	puts=0
+	[ $script = event ] && puts=$(sql -d bench -c "SELECT count(*) FROM appointments")
+	while [ "$(sql -d bench -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
+		sleep 0.05
+	done
+	echo "INSERT INTO result VALUES ('$1', $tps, $(date +%s.%N) - $began);" | sql
+}
+
+# latencies BELL
+latencies()
+{
+	sql -d bench -c "TRUNCATE call"
+	sql -d bench <<- 'SQL'
+		DO $$
+		BEGIN
+			FOR i IN 1 .. 500 LOOP
+				PERFORM eventbridge.put_event('bench', 'appointment', jsonb_build_object('status', 'booked', 'at', clock_timestamp()));
+				COMMIT;
+				PERFORM pg_sleep(0.01);
+				COMMIT;
+			END LOOP;
+		END $$;
+	SQL
+	sleep 1
+	sql -d bench -c "SELECT format('%s: median %s ms, 99th percentile %s ms, of %s', '$1', round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY latency)), 2),
+		round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY latency)), 2), count(*)) FROM call"
+}
+
+sql -c "CREATE TABLE result (variant text, tps float8, behind float8)"
+database bench
+step "latch"
+sql -c "ALTER SYSTEM SET eventbridge.bell = 'latch'" -c "SELECT pg_reload_conf()" > /dev/null
+for _ in $(seq "$rounds"); do
+	for variant in nothing outbox pg_notify latch; do
+		round $variant
+	done
+	sql -c "DELETE FROM result WHERE ctid IN (SELECT ctid FROM result LIMIT 0)"
+done
+latencies latch
+as_server psql -X -P footer=off -c "SELECT variant, count(*) AS rounds, round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps))::numeric) AS commits_per_s,
+	round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) / (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) FROM result WHERE variant = 'outbox'))::numeric, 2) AS of_outbox,
+	round(max(behind)::numeric, 2) AS behind_s FROM result GROUP BY variant ORDER BY 3 DESC"
