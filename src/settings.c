@@ -7,10 +7,13 @@
  * takes, so they are an administrator's choice for a whole database, not one
  * of the session.
  *
+ * The settings of deliveries are in delivery/init.c.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "utils/guc.h"
@@ -19,6 +22,7 @@
 
 char	   *eb_guc_region = NULL;
 char	   *eb_guc_account_id = NULL;
+int			eb_guc_shared_rule_memory = 1024 * 1024;
 uint64		eb_settings_generation = 0;
 
 /* A region is a word of an ARN: no colon, nothing that needs an escape. */
@@ -68,6 +72,12 @@ eb_define_settings(void)
 							   "000000000000",
 							   PGC_SUSET, 0,
 							   check_account_id, assign_arn_part, NULL);
+
+	DefineCustomIntVariable("eventbridge.shared_rule_memory",
+							"Limit of the shared memory for the rules of large buses, if the library is preloaded.",
+							"With 0 each backend keeps the rules in its own memory.",
+							&eb_guc_shared_rule_memory, 1024 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 
 	/* After the last setting: misspelt names get a warning from now on. */
 	MarkGUCPrefixReserved("eventbridge");

@@ -12,6 +12,9 @@
 extern char *eb_guc_region;
 extern char *eb_guc_account_id;
 
+/* eventbridge.shared_rule_memory, in kB; see bus/rules_shared.c. */
+extern int	eb_guc_shared_rule_memory;
+
 /*
  * Rises whenever one of the two changes, so that whoever caches an ARN can
  * tell that it is out of date.

@@ -1688,6 +1688,12 @@ AS 'MODULE_PATHNAME', 'eb_matching_rules' LANGUAGE C STABLE STRICT PARALLEL UNSA
 COMMENT ON FUNCTION matching_rules(jsonb, text) IS
 'The names of the enabled rules of a bus that an event would match, without putting it. For roles that may put rules on the bus; the owner of the bus sees all, others their own.';
 
+CREATE FUNCTION shared_rule_sets(OUT event_bus_name text, OUT rules integer, OUT bytes bigint, OUT backends integer,
+								 OUT is_current boolean, OUT built_at timestamptz) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION shared_rule_sets() IS
+'The rules that lie in shared memory, for the buses that the current role owns, or all for members of pg_read_all_stats: number of rules, size, backends that use them, whether backends that start to use them now take these, and when they were put there. None unless the library is preloaded; see the setting eventbridge.shared_rule_memory.';
+
 CREATE FUNCTION put_row_event() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_put_row_event' LANGUAGE C;
 COMMENT ON FUNCTION put_row_event() IS
