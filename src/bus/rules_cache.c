@@ -515,18 +515,16 @@ renew_rules(CachedRules *rules)
 {
 	bool		locked = false;
 
-	if (!rules->valid)
-		start_rules(rules, NULL);
-	(void) take_image(rules);
-	/* It has asked the index before: there are many. */
-	if (rules->image == NULL && rules->asked > 0 && !rules->valid &&
-		eb_shared_rules_possible())
+	/* If it has asked the index before, there are many. */
+	if (rules->is_first && rules->asked > 0 && eb_shared_rules_possible())
 	{
 		if (!lock_image(rules))
 			return false;
 		locked = true;
-		(void) take_image(rules);
 	}
+	if (!rules->valid)
+		start_rules(rules, NULL);
+	(void) take_image(rules);
 	read_rules(rules);
 
 	if (rules->image != NULL && eb_ruleset_count(rules->set) < MANY_RULES / 2 &&
@@ -596,11 +594,15 @@ is_index_better(CachedRules *rules)
 	eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	if (rules->asked >= rules->checked)
 	{
-		if (!has_more_rules(rules->bus_id,
-							Max(MANY_RULES, (int64) rules->asked * READ_PER_EVENT)))
-			return false;
-		rules->checked = Max(EVENTS_TO_CHECK, rules->asked * 2);
+		bool		too_many = has_more_rules(rules->bus_id,
+											  Max(MANY_RULES,
+												  (int64) rules->asked * READ_PER_EVENT));
+
+		/* The others look again later, also while we read the rules for all. */
+		if (too_many || rules->asked > 0)
+			rules->checked = Max(EVENTS_TO_CHECK, rules->asked * 2);
 		eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
+		return too_many;
 	}
 	return true;
 }
