@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# make bench: runs benchmark scripts, and prints their tables: test/bench/*.sql each in a
-# database of its own on a throwaway server, test/bench/*.sh with servers of their own.  An SQL script may need settings of the
-# server, each in a comment "-- server: setting = value".  One process a query: no JIT, no
-# parallel workers; all in memory, and no waiting for the disk.
-
+# make bench: runs benchmark scripts, and prints their tables: test/bench/*.sql each in
+# a database of its own on a throwaway server, test/bench/*.sh with servers of their
+# own.  An SQL script may need settings of the server, each in a comment
+# "-- server: setting = value".  One process a query: no JIT, no parallel workers; all
+# in memory, and no waiting for the disk.
 . "$(dirname "$0")/lib.sh"
 
 [ $# -gt 0 ] || die "there is no benchmark"
