@@ -23,6 +23,7 @@
 char	   *eb_guc_region = NULL;
 char	   *eb_guc_account_id = NULL;
 int			eb_guc_shared_rule_memory = 1024 * 1024;
+bool		eb_guc_time_to_live = false;
 uint64		eb_settings_generation = 0;
 
 /* A region is a word of an ARN: no colon, nothing that needs an escape. */
@@ -78,6 +79,14 @@ eb_define_settings(void)
 							"With 0 each backend keeps the rules in its own memory.",
 							&eb_guc_shared_rule_memory, 1024 * 1024, 0, MAX_KILOBYTES,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("eventbridge.time_to_live",
+							 "Records of deleted rows say that the rows have expired.",
+							 "They have the userIdentity of DynamoDB's time to live.",
+							 &eb_guc_time_to_live,
+							 false,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 
 	/* After the last setting: misspelt names get a warning from now on. */
 	MarkGUCPrefixReserved("eventbridge");

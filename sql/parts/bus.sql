@@ -55,7 +55,7 @@ CREATE TABLE rule (
 	UNIQUE (bus_id, name)
 );
 COMMENT ON TABLE rule IS
-'Rules. event_pattern_text is the pattern as it was written, event_pattern the value that is matched.';
+'Rules. event_pattern_text is the pattern as it was written, event_pattern the value that is matched. A rule named pipe/NAME, which is disabled, has the target of a pipe whose deliveries eventbridge-worker makes.';
 
 /* A backend that has not read the rules finds by it those that want an event. */
 CREATE INDEX rule_event_pattern_idx ON rule USING gin (event_pattern) WITH (fastupdate = off);
@@ -353,10 +353,11 @@ COMMENT ON FUNCTION _bus_arn(text) IS
 
 CREATE FUNCTION _rule_arn(bus text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT eventbridge._arn('events', 'rule/' || CASE WHEN bus <> 'default' THEN bus || '/' ELSE '' END || name)
+	SELECT CASE WHEN name LIKE 'pipe/%' THEN eventbridge._arn('pipes', name)
+		ELSE eventbridge._arn('events', 'rule/' || CASE WHEN bus <> 'default' THEN bus || '/' ELSE '' END || name) END
 $$;
 COMMENT ON FUNCTION _rule_arn(text, text) IS
-'Internal: the ARN of a rule.';
+'Internal: the ARN of a rule, or of the pipe that has one for its deliveries.';
 
 /* Is the first role, or does it inherit, the second? A superuser is every role, also one that is gone. */
 CREATE FUNCTION _acts_as(role name, other name) RETURNS boolean
@@ -402,7 +403,7 @@ DECLARE
 	caller constant name := eventbridge._caller();
 BEGIN
 	SELECT * INTO found_rule FROM eventbridge.rule AS r
-	WHERE r.bus_id = bus.bus_id AND r.name = rule_name FOR NO KEY UPDATE;
+	WHERE r.bus_id = bus.bus_id AND r.name = rule_name AND r.name NOT LIKE 'pipe/%' FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException',
 			format('Rule %s does not exist on EventBus %s.', rule_name, bus.name));
@@ -530,7 +531,7 @@ CREATE VIEW rules WITH (security_barrier) AS
 		r.event_pattern, r.event_pattern_text, r.description, r.role_arn, r.tags,
 		r.creation_time, r.last_modified_time
 	FROM eventbridge.rule AS r JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW rules IS
 'The rules that the current role owns, and those on the buses that it owns.';
 
@@ -539,7 +540,7 @@ CREATE VIEW targets WITH (security_barrier) AS
 		coalesce(t.role, r.owner) AS role, t.role_arn, t.input, t.input_path, t.input_transformer,
 		t.dead_letter_arn, t.maximum_retry_attempts, t.maximum_event_age_in_seconds, t.parameters, t.ordered
 	FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW targets IS
 'The targets of the rules that the view rules shows.';
 
@@ -676,12 +677,12 @@ COMMENT ON FUNCTION list_event_buses(text, integer, text) IS
 'The event buses that the caller owns or may use, in AWS''s form (ListEventBuses; max_items is its Limit, default all).';
 
 CREATE FUNCTION put_permission(statement_id text, action text, principal text,
-							   event_bus_name text DEFAULT 'default') RETURNS void
+							   event_bus_name text DEFAULT 'default', stream text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION put_permission(text, text, text, text) IS
-'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission). The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
+COMMENT ON FUNCTION put_permission(text, text, text, text, text) IS
+'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission), or, with a stream, given by its table''s name or its ARN, read the stream of a table that the caller owns (dynamodb:GetRecords), in which are all rows and columns, whatever the table''s policies and privileges are. The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
 
-CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text) RETURNS void
+CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text, p_stream text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	faults text[] := '{}';
@@ -690,43 +691,56 @@ DECLARE
 BEGIN
 	faults := eventbridge._check(faults, p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true);
 	faults := eventbridge._check(faults, p_action, 'action', 64, required => true);
-	faults := eventbridge._check_enum(faults, p_action, 'action', '{events:PutEvents,events:PutRule}');
+	faults := eventbridge._check_enum(faults, p_action, 'action',
+		CASE WHEN p_stream IS NULL THEN '{events:PutEvents,events:PutRule}'::text[] ELSE '{dynamodb:GetRecords}' END);
 	faults := eventbridge._check(faults, p_principal, 'principal', 1600, required => true);
 	PERFORM eventbridge._raise_faults(faults);
-	bus := eventbridge._find_bus(p_event_bus_name);
-	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	IF p_stream IS NULL THEN
+		bus := eventbridge._find_bus(p_event_bus_name);
+		PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+	END IF;
 	IF role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
 		PERFORM eventbridge._raise('ValidationException', format('role "%s" does not exist', role));
+	END IF;
+	IF p_stream IS NOT NULL THEN
+		PERFORM eventbridge._put_stream_permission(p_stream, p_event_bus_name, p_statement_id, role);
+		RETURN;
 	END IF;
 	INSERT INTO eventbridge.event_bus_permission AS p (bus_id, statement_id, action, principal)
 	VALUES (bus.bus_id, p_statement_id, p_action, role)
 	ON CONFLICT (bus_id, statement_id) DO UPDATE SET action = excluded.action, principal = excluded.principal;
 END $$;
-COMMENT ON FUNCTION _put_permission(text, text, text, text) IS 'Internal: see put_permission.';
+COMMENT ON FUNCTION _put_permission(text, text, text, text, text) IS 'Internal: see put_permission.';
 
 CREATE FUNCTION remove_permission(statement_id text DEFAULT NULL, remove_all_permissions boolean DEFAULT false,
-								  event_bus_name text DEFAULT 'default') RETURNS void
+								  event_bus_name text DEFAULT 'default', stream text DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION remove_permission(text, boolean, text) IS
-'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission). Fails if there is no such statement.';
+COMMENT ON FUNCTION remove_permission(text, boolean, text, text) IS
+'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission), or of the stream of a table that the caller owns. Fails if there is no such statement.';
 
-CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text) RETURNS void
+CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text, p_stream text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus eventbridge.event_bus;
+	found_one boolean;
 BEGIN
 	IF NOT coalesce(p_all, false) THEN
 		PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true));
 	END IF;
-	bus := eventbridge._find_bus(p_event_bus_name);
-	PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
-	DELETE FROM eventbridge.event_bus_permission AS p
-	WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
-	IF NOT FOUND AND NOT coalesce(p_all, false) THEN
+	IF p_stream IS NULL THEN
+		bus := eventbridge._find_bus(p_event_bus_name);
+		PERFORM eventbridge._require_owner(bus.owner, 'event bus', bus.name);
+		DELETE FROM eventbridge.event_bus_permission AS p
+		WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
+		found_one := FOUND;
+	ELSE
+		found_one := eventbridge._remove_stream_permission(p_stream, p_event_bus_name, p_statement_id, coalesce(p_all, false));
+	END IF;
+	IF NOT found_one AND NOT coalesce(p_all, false) THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', 'Statement with the provided id does not exist.');
 	END IF;
 END $$;
-COMMENT ON FUNCTION _remove_permission(text, boolean, text) IS 'Internal: see remove_permission.';
+COMMENT ON FUNCTION _remove_permission(text, boolean, text, text) IS 'Internal: see remove_permission.';
 
 /* ------------------------------- rules ------------------------------- */
 
@@ -2096,7 +2110,7 @@ COMMENT ON FUNCTION export_cloudformation(text) IS
 
 REVOKE EXECUTE ON FUNCTION
 	create_event_bus(text, text, jsonb), delete_event_bus(text),
-	put_permission(text, text, text, text), remove_permission(text, boolean, text),
+	put_permission(text, text, text, text, text), remove_permission(text, boolean, text, text),
 	put_rule(text, text, text, text, text, text, text, jsonb), enable_rule(text, text), disable_rule(text, text),
 	delete_rule(text, text, boolean), put_targets(text, jsonb, text), remove_targets(text, text[], text, boolean),
 	create_topic(text, boolean), delete_topic(text), create_log_group(text, integer), delete_log_group(text),
@@ -2111,7 +2125,7 @@ REVOKE EXECUTE ON FUNCTION
 	_require_permission(event_bus, text), _require_owner(name, text, text), _require_role(text),
 	_target_obstacle(text, text, name), _put_target(rule, jsonb), _owned_resource(text, text),
 	_create_event_bus(text, text, jsonb), _delete_event_bus(text),
-	_put_permission(text, text, text, text), _remove_permission(text, boolean, text),
+	_put_permission(text, text, text, text, text), _remove_permission(text, boolean, text, text),
 	_put_rule(text, text, text, text, text, text, text, jsonb), _enable_rule(text, text), _disable_rule(text, text),
 	_delete_rule(text, text, boolean), _put_targets(text, jsonb, text), _remove_targets(text, text[], text, boolean),
 	_create_topic(text, boolean), _delete_topic(text), _create_log_group(text, integer), _delete_log_group(text),

@@ -16,7 +16,7 @@ CREATE TABLE pipe (
 	filters event_pattern[],
 	enrichment text,
 	target_kind text NOT NULL
-		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group')),
+		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group', 'api_destination', 'task')),
 	target_resource text NOT NULL,
 	batch_size integer NOT NULL,
 	batching_window integer NOT NULL DEFAULT 0,
@@ -262,6 +262,10 @@ BEGIN
 		filled.source_kind := 'stream';
 		found_stream := eventbridge._find_stream(source, made.role);
 		filled.stream_id := found_stream.stream_id;
+		IF NOT found_stream.changed AND EXISTS (SELECT FROM unnest(filled.filters) AS f (filter) WHERE eventbridge._filter_names(f.filter, 'changed')) THEN
+			PERFORM eventbridge._raise('ValidationException', 'a filter names "changed", which the records of the stream do not have',
+				'Enable the stream with changed => true.');
+		END IF;
 	ELSE
 		PERFORM eventbridge._raise('UnsupportedOperationException', format('sources such as %s are not supported', source),
 			'Supported are the ARNs of streams, as enable_stream gives them, and of queues.');
@@ -313,7 +317,10 @@ BEGIN
 	filled := made;
 	IF definition ? 'Enrichment' THEN
 		SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Enrichment');
-		IF place.kind IS DISTINCT FROM 'function' THEN
+		IF place.kind IN ('api_destination', 'procedure') OR definition ->> 'Enrichment' LIKE 'arn:%:execute-api:%' THEN
+			PERFORM eventbridge._raise('UnsupportedOperationException', format('enrichments such as %s are not supported', definition ->> 'Enrichment'),
+				'An enrichment is a function in the database, arn:aws:lambda:...:function:NAME. What an API answers cannot be waited for in a transaction.');
+		ELSIF place.kind IS DISTINCT FROM 'function' THEN
 			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.', 'An enrichment is a function: arn:aws:lambda:...:function:NAME.');
 		END IF;
 		PERFORM eventbridge._require_target('function', place.resource, made.role);
@@ -328,16 +335,17 @@ BEGIN
 	PERFORM eventbridge._check_pipe_template(definition -> 'EnrichmentParameters', 'EnrichmentParameters');
 
 	SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Target');
-	IF place.kind IS NULL OR place.kind IN ('api_destination', 'task') THEN
+	IF place.kind IS NULL THEN
 		PERFORM eventbridge._raise('UnsupportedOperationException', format('targets such as %s are not supported', definition ->> 'Target'),
-			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses and logs log groups.');
+			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses, api destinations, logs log groups and ecs tasks.');
 	END IF;
 	PERFORM eventbridge._require_target(place.kind, place.resource, made.role);
 	filled.target_kind := place.kind;
 	filled.target_resource := place.resource;
 	block := CASE place.kind WHEN 'function' THEN 'LambdaFunctionParameters' WHEN 'procedure' THEN 'StepFunctionStateMachineParameters'
 		WHEN 'queue' THEN 'SqsQueueParameters' WHEN 'event_bus' THEN 'EventBridgeEventBusParameters'
-		WHEN 'log_group' THEN 'CloudWatchLogsParameters' ELSE 'InputTemplate' END;
+		WHEN 'log_group' THEN 'CloudWatchLogsParameters' WHEN 'api_destination' THEN 'HttpParameters' WHEN 'task' THEN 'EcsTaskParameters'
+		ELSE 'InputTemplate' END;
 	IF jsonb_typeof(parameters) <> 'object' OR parameters - block - 'InputTemplate' <> '{}' THEN
 		PERFORM eventbridge._raise('ValidationException', 'Invalid target parameter provided for target.');
 	END IF;
@@ -345,6 +353,9 @@ BEGIN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{DetailType,Source,Resources,Time,EndpointId}');
 		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'DetailType'], block || '.DetailType', 128),
 			parameters #>> ARRAY[block, 'Source'], block || '.Source', 256));
+	ELSIF place.kind = 'api_destination' THEN
+		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
+			'{PathParameterValues,HeaderParameters,QueryStringParameters}');
 	END IF;
 	PERFORM eventbridge._check_pipe_template(parameters, 'TargetParameters');
 
@@ -370,6 +381,45 @@ COMMENT ON FUNCTION _set_pipe_target(pipe, pipe) IS
 'Internal: what a pipe''s enrichment, target and logging mean.';
 
 /*
+ * What eventbridge-worker delivers is delivered to targets of rules. A pipe
+ * that leads to an API destination or a task has a rule of its own on the
+ * default bus, which matches nothing and has this target. Its name, pipe/NAME,
+ * is one that no other rule can have.
+ */
+CREATE FUNCTION _set_pipe_destination(p eventbridge.pipe) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	made_rule bigint;
+BEGIN
+	IF p.target_kind NOT IN ('api_destination', 'task') THEN
+		DELETE FROM eventbridge.rule AS r WHERE r.bus_id = 1 AND r.name = 'pipe/' || p.name;
+		RETURN;
+	END IF;
+	INSERT INTO eventbridge.rule AS r (bus_id, name, owner, state) VALUES (1, 'pipe/' || p.name, p.owner, 'DISABLED')
+	ON CONFLICT (bus_id, name) DO UPDATE SET last_modified_time = now() RETURNING r.rule_id INTO made_rule;
+	INSERT INTO eventbridge.target AS t (rule_id, id, arn, kind, resource, role, dead_letter_arn, dead_letter_queue,
+		maximum_retry_attempts, maximum_event_age_in_seconds, parameters)
+	VALUES (made_rule, 'target', p.definition ->> 'Target', p.target_kind, p.target_resource, p.role,
+		p.definition #>> '{SourceParameters,DynamoDBStreamParameters,DeadLetterConfig,Arn}', p.dead_letter_queue,
+		CASE WHEN p.maximum_retry_attempts >= 0 THEN least(p.maximum_retry_attempts, 185) END,
+		CASE WHEN p.maximum_record_age > 0 THEN greatest(60, least(p.maximum_record_age, 86400)) END,
+		coalesce(p.definition -> 'TargetParameters', '{}') - 'InputTemplate')
+	ON CONFLICT (rule_id, id) DO UPDATE SET arn = excluded.arn, kind = excluded.kind, resource = excluded.resource, role = excluded.role,
+		dead_letter_arn = excluded.dead_letter_arn, dead_letter_queue = excluded.dead_letter_queue,
+		maximum_retry_attempts = excluded.maximum_retry_attempts, maximum_event_age_in_seconds = excluded.maximum_event_age_in_seconds,
+		parameters = excluded.parameters;
+END $$;
+COMMENT ON FUNCTION _set_pipe_destination(pipe) IS
+'Internal: makes the rule by which eventbridge-worker delivers for a pipe, or takes it away.';
+
+CREATE FUNCTION _pipe_destination(name text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT t.target_id FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) WHERE r.bus_id = 1 AND r.name = 'pipe/' || $1
+$$;
+COMMENT ON FUNCTION _pipe_destination(text) IS
+'Internal: the target to which eventbridge-worker delivers for a pipe.';
+
+/*
  * Where a new pipe begins. A stream that keeps nothing has no records from
  * before it, whatever is left of what other pipes wanted.
  */
@@ -379,7 +429,8 @@ DECLARE
 	horizon constant timestamptz := (SELECT clock_timestamp() - s.retention FROM eventbridge.stream AS s
 		WHERE s.stream_id = made.stream_id AND made.definition #>> '{SourceParameters,DynamoDBStreamParameters,StartingPosition}' = 'TRIM_HORIZON');
 BEGIN
-	SELECT max(t.tick) INTO tick FROM eventbridge.stream_tick AS t WHERE t.at < horizon OR horizon IS NULL;
+	/* If no line is as old as that, nothing is older than the first one. */
+	SELECT coalesce(max(t.tick) FILTER (WHERE t.at < horizon OR horizon IS NULL), min(t.tick)) INTO tick FROM eventbridge.stream_tick AS t;
 	number := 9223372036854775807;
 END $$;
 COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe reads on from.';
@@ -387,7 +438,7 @@ COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe
 CREATE FUNCTION create_pipe(definition jsonb) RETURNS text
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION create_pipe(jsonb) IS
-'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses and log groups. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED.';
+'Creates a pipe, which belongs to the caller, from AWS''s JSON (CreatePipe, or the Properties of an AWS::Pipes::Pipe) and returns its ARN. Sources are streams and queues, the enrichment a function jsonb -> jsonb, targets functions, procedures, queues, topics, event buses, log groups, and, by eventbridge-worker, API destinations and tasks. RoleArn names the database role that it runs as; default is the caller. It runs at once, unless DesiredState is STOPPED. What the enrichment and the target have written for a batch is rolled back together if either fails.';
 
 CREATE FUNCTION _create_pipe(p_definition jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -423,6 +474,7 @@ BEGIN
 	END IF;
 	position := eventbridge._pipe_start(made);
 	UPDATE eventbridge.pipe_state AS x SET tick = position.tick, number = position.number WHERE x.pipe_id = made.pipe_id;
+	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
 END $$;
@@ -526,6 +578,7 @@ BEGIN
 		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
 	WHERE p.pipe_id = made.pipe_id;
 	UPDATE eventbridge.pipe_state AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
+	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
 END $$;
@@ -578,6 +631,7 @@ DECLARE
 	found_pipe constant eventbridge.pipe := eventbridge._find_pipe(p_name);
 BEGIN
 	DELETE FROM eventbridge.pipe AS p WHERE p.pipe_id = found_pipe.pipe_id;
+	DELETE FROM eventbridge.rule AS r WHERE r.bus_id = 1 AND r.name = 'pipe/' || found_pipe.name;
 END $$;
 COMMENT ON FUNCTION _delete_pipe(text) IS 'Internal: see delete_pipe.';
 
@@ -670,6 +724,8 @@ BEGIN
 			WHEN 'queue' THEN (SELECT q.queue_id FROM eventbridge.queue AS q WHERE q.name = p.target_resource)
 			WHEN 'topic' THEN (SELECT o.topic_id FROM eventbridge.topic AS o WHERE o.name = p.target_resource)
 			WHEN 'log_group' THEN (SELECT g.log_group_id FROM eventbridge.log_group AS g WHERE g.name = p.target_resource)
+			WHEN 'api_destination' THEN eventbridge._pipe_destination(p.name)
+			WHEN 'task' THEN eventbridge._pipe_destination(p.name)
 		END,
 		CASE WHEN p.target_kind IN ('function', 'procedure') THEN eventbridge._target_routine(p.target_kind, p.target_resource) END,
 		(SELECT o.claim_check FROM eventbridge.topic AS o WHERE p.target_kind = 'topic' AND o.name = p.target_resource),
@@ -682,9 +738,9 @@ BEGIN
 			(SELECT o.message FROM eventbridge._delivery_obstacle('function', p.enrichment, p.role) AS o WHERE p.enrichment IS NOT NULL LIMIT 1),
 			CASE p.source_kind
 				WHEN 'queue' THEN (SELECT o.message FROM eventbridge._delivery_obstacle('queue', p.queue, p.role) AS o LIMIT 1)
-				ELSE (SELECT format('role "%s" may not read the stream of table %s', p.role, eventbridge._table_name(c.oid))
-					  FROM eventbridge.stream AS s JOIN pg_class AS c ON c.oid = s.relation
-					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._acts_as(p.role, pg_get_userbyid(c.relowner))) END),
+				ELSE (SELECT format('role "%s" may not read the stream of table "%s"', p.role, eventbridge._table_name(s.relation))
+					  FROM eventbridge.stream AS s
+					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
 		x.attempts > 0 OR x.batch_limit IS NOT NULL
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
@@ -864,7 +920,7 @@ BEGIN
 	ELSIF jsonb_typeof(failures) <> 'array' THEN
 		RETURN '{}';
 	END IF;
-	SELECT array_agg(r.o ORDER BY r.o) INTO found
+	SELECT array_agg(DISTINCT r.o ORDER BY r.o) INTO found
 	FROM jsonb_array_elements(failures) AS f LEFT JOIN (
 		SELECT eventbridge._record_id(a.value) AS id, a.o::integer FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)) AS r
 		ON r.id = CASE jsonb_typeof(f) WHEN 'object' THEN f ->> 'itemIdentifier' END;
@@ -921,7 +977,8 @@ COMMENT ON FUNCTION _pipe_count(bigint, integer, integer, integer, integer, inte
 'Internal: counts what went wrong with a batch of a pipe.';
 
 /* Writes what a pipe's log level asks for. */
-CREATE FUNCTION _pipe_note(p_pipe_id bigint, level text, message_type text, message text, records text) RETURNS void
+CREATE FUNCTION _pipe_note(p_pipe_id bigint, level text, message_type text, message text, records text,
+						   at timestamptz DEFAULT clock_timestamp()) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p eventbridge.pipe;
@@ -932,15 +989,15 @@ BEGIN
 		RETURN;
 	END IF;
 	entry := jsonb_strip_nulls(jsonb_build_object('resourceArn', eventbridge._pipe_arn(p.name),
-		'timestamp', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'executionId', gen_random_uuid(),
+		'timestamp', (extract(epoch FROM at) * 1000)::bigint, 'executionId', gen_random_uuid(),
 		'messageType', message_type, 'logLevel', level, 'error', CASE WHEN message IS NOT NULL THEN jsonb_build_object('message', message) END,
 		'payload', CASE WHEN p.log_data THEN left(records, 200000) END,
 		'truncatedFields', CASE WHEN p.log_data AND char_length(records) > 200000 THEN '["payload"]'::jsonb END));
-	INSERT INTO eventbridge.pipe_log_event (pipe_id, entry) VALUES (p_pipe_id, entry);
+	INSERT INTO eventbridge.pipe_log_event (pipe_id, at, entry) VALUES (p_pipe_id, _pipe_note.at, entry);
 	INSERT INTO eventbridge.log_event (log_group_id, message)
 	SELECT g.log_group_id, entry::text FROM eventbridge.log_group AS g WHERE g.name = p.log_group;
 END $$;
-COMMENT ON FUNCTION _pipe_note(bigint, text, text, text, text) IS
+COMMENT ON FUNCTION _pipe_note(bigint, text, text, text, text, timestamptz) IS
 'Internal: writes an entry into a pipe''s log, if its level is logged.';
 
 /* A description of a batch that is given up, for the dead-letter queue. */
@@ -1178,6 +1235,8 @@ CREATE TRIGGER adopt BEFORE INSERT ON stream_log_2
 	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
 ALTER TABLE stream_log_2 ENABLE ALWAYS TRIGGER adopt;
 SELECT pg_catalog.pg_extension_config_dump('stream', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
+SELECT pg_catalog.pg_extension_config_dump('stream_permission',
+	'WHERE EXISTS (SELECT FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation WHERE s.stream_id = stream_permission.stream_id)');
 SELECT pg_catalog.pg_extension_config_dump('stream_stream_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
@@ -1337,16 +1396,18 @@ COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged l
 REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb),
 	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
-	enable_stream(regclass, text, interval), _enable_stream(regclass, text, interval),
+	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text),
 	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
-	_note_lane(oid), _stream_wants(oid), _find_stream(text, name), _stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
-	_unpack_records(bytea, bigint, bigint),
+	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream), _table_owner(oid),
+	_stream_to_grant(text, text), _put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean),
+	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer), _unpack_records(bytea, bigint, bigint),
 	_get_record_batch(text, text, integer), _latest_sequence_number(text), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
-	_pipe_count(bigint, integer, integer, integer, integer, integer, integer), _pipe_note(bigint, text, text, text, text),
+	_pipe_count(bigint, integer, integer, integer, integer, integer, integer), _pipe_note(bigint, text, text, text, text, timestamptz),
 	_pipe_bury(pipe, text, integer, text),
 	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint), _pipe_halt(bigint, text),
-	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _find_pipe(text),
+	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe),
+	_pipe_destination(text), _find_pipe(text),
 	_is_unread(xid8, bigint, bigint), _stream_log_is_needed(integer, xid8), _carry_over_stream_log(integer, integer),
 	_empty_stream_log(integer, integer), _advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
 	FROM PUBLIC;

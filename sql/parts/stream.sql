@@ -26,7 +26,7 @@ CREATE FUNCTION stream() RETURNS trigger
 	AS 'MODULE_PATHNAME' LANGUAGE C;
 
 COMMENT ON FUNCTION stream() IS
-'Trigger function, AFTER INSERT, UPDATE or DELETE FOR EACH ROW: sends changes of rows as DynamoDB stream records by NOTIFY. Arguments, each ''name=value'': notify (channel, required); view_type (KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or, the default, NEW_AND_OLD_IMAGES); filter (event pattern over the record, may be repeated, any of them suffices); claim_check (on: send no images); input_path; input_template with input_paths_map; log (on, in place of notify: for the stream of enable_stream). See check_stream_arguments.';
+'Trigger function, AFTER INSERT, UPDATE or DELETE FOR EACH ROW: sends changes of rows as DynamoDB stream records by NOTIFY. Arguments, each ''name=value'': notify (channel, required); view_type (KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or, the default, NEW_AND_OLD_IMAGES); changed (on: the record of an update has a member "changed", the names of the columns that it changed); filter (event pattern over the record, may be repeated, any of them suffices); claim_check (on: send no images); input_path; input_template with input_paths_map; log (on, in place of notify: for the stream of enable_stream). See check_stream_arguments.';
 
 CREATE FUNCTION check_stream_arguments(VARIADIC arguments text[]) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT;

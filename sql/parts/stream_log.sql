@@ -12,11 +12,21 @@ CREATE TABLE stream (
 		CHECK (stream_view_type IN ('KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE', 'NEW_AND_OLD_IMAGES')),
 	label text NOT NULL,
 	retention interval CHECK (retention > interval '0'),
+	changed boolean NOT NULL DEFAULT false,
 	creation_time timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE stream IS
-'Tables whose changes are a stream. label is the last part of the stream''s ARN. Without retention nothing is kept but what pipes still have to read.';
+'Tables whose changes are a stream. label is the last part of the stream''s ARN. Without retention nothing is kept but what pipes still have to read. changed: the records of updates name the columns that changed.';
 COMMENT ON SEQUENCE stream_stream_id_seq IS 'Keys of stream.';
+
+CREATE TABLE stream_permission (
+	stream_id bigint NOT NULL REFERENCES stream ON DELETE CASCADE,
+	statement_id text COLLATE "C" NOT NULL,
+	principal name,
+	PRIMARY KEY (stream_id, statement_id)
+);
+COMMENT ON TABLE stream_permission IS
+'Which roles may read a stream besides the table''s owner (dynamodb:GetRecords). A null principal is every role.';
 
 CREATE SEQUENCE stream_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE stream_turn IS
@@ -132,6 +142,11 @@ CREATE TRIGGER stream_changed AFTER INSERT OR UPDATE OR DELETE ON stream
 	FOR EACH ROW EXECUTE FUNCTION stream_changed();
 ALTER TABLE stream ENABLE ALWAYS TRIGGER stream_changed;
 
+CREATE FUNCTION _filter_names(filter event_pattern, path text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_filter_names' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _filter_names(event_pattern, text) IS
+'Internal: whether a filter looks at or below a path.';
+
 /* What is wanted of a table's changes; src/stream/log.c reads it. */
 CREATE FUNCTION _stream_wants(relation oid, OUT stream_id bigint, OUT label text, OUT everything boolean,
 							  OUT filters text[], OUT lanes oid[]) RETURNS SETOF record
@@ -164,18 +179,34 @@ COMMENT ON FUNCTION _stream_arn(eventbridge.stream) IS
 'Internal: the ARN of a stream.';
 
 CREATE VIEW streams WITH (security_barrier) AS
-	SELECT eventbridge._stream_arn(s) AS stream_arn, s.relation, s.stream_view_type, s.retention, s.creation_time
+	SELECT eventbridge._stream_arn(s) AS stream_arn, s.relation, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+		s.stream_view_type, s.retention, s.changed,
+		(SELECT jsonb_build_object('Version', '2012-10-17', 'Statement',
+				jsonb_agg(jsonb_build_object(
+					'Sid', p.statement_id,
+					'Effect', 'Allow',
+					'Principal', CASE WHEN p.principal IS NULL THEN to_jsonb('*'::text)
+						ELSE jsonb_build_object('AWS', eventbridge._arn('iam', 'role/' || p.principal)) END,
+					'Action', 'dynamodb:GetRecords',
+					'Resource', eventbridge._stream_arn(s)) ORDER BY p.statement_id))
+		 FROM eventbridge.stream_permission AS p
+		 WHERE p.stream_id = s.stream_id HAVING count(*) > 0) AS policy,
+		s.creation_time
 	FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
-	WHERE eventbridge._acts_as(current_user, pg_catalog.pg_get_userbyid(c.relowner));
-COMMENT ON VIEW streams IS 'The streams of the tables that the current role owns.';
+	WHERE eventbridge._acts_as(current_user, pg_catalog.pg_get_userbyid(c.relowner))
+		OR EXISTS (SELECT FROM eventbridge.stream_permission AS p WHERE p.stream_id = s.stream_id
+			AND (p.principal IS NULL OR eventbridge._acts_as(current_user, p.principal)));
+COMMENT ON VIEW streams IS
+'The streams that the current role may read: those of the tables that it owns, and those that it was granted; with their policies.';
 GRANT SELECT ON streams TO PUBLIC;
 
-CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES', retention interval DEFAULT NULL)
+CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES', retention interval DEFAULT NULL,
+							  changed boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
-COMMENT ON FUNCTION enable_stream(regclass, text, interval) IS
-'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. The table needs a primary key or a replica identity index.';
+COMMENT ON FUNCTION enable_stream(regclass, text, interval, boolean) IS
+'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. With changed the records of updates have a member that AWS''s have not, "changed", an array of the names of the columns whose values differ, whatever the view type. The table needs a primary key or a replica identity index.';
 
-CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval) RETURNS text
+CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval, p_changed boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	class record;
@@ -207,8 +238,9 @@ BEGIN
 	END IF;
 	/* What is left of a table that had this number. */
 	DELETE FROM eventbridge.stream AS s WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = s.relation);
-	INSERT INTO eventbridge.stream (relation, stream_view_type, label, retention)
-	VALUES (p_relation, p_stream_view_type, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'), p_retention)
+	INSERT INTO eventbridge.stream (relation, stream_view_type, label, retention, changed)
+	VALUES (p_relation, p_stream_view_type, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'), p_retention,
+		coalesce(p_changed, false))
 	ON CONFLICT DO NOTHING RETURNING * INTO made;
 	IF made.stream_id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
@@ -226,11 +258,12 @@ BEGIN
 	 * may change the row again, a foreign key's (RI_...) among them.
 	 */
 	EXECUTE format('CREATE TRIGGER "0_eventbridge_stream" AFTER INSERT OR UPDATE OR DELETE ON %s
-		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L)', p_relation, 'log=on', 'view_type=' || p_stream_view_type);
+		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L%s)', p_relation, 'log=on', 'view_type=' || p_stream_view_type,
+		CASE WHEN p_changed THEN ', ''changed=on''' END);
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "0_eventbridge_stream"', p_relation);
 	RETURN eventbridge._stream_arn(made);
 END $$;
-COMMENT ON FUNCTION _enable_stream(regclass, text, interval) IS 'Internal: see enable_stream.';
+COMMENT ON FUNCTION _enable_stream(regclass, text, interval, boolean) IS 'Internal: see enable_stream.';
 
 CREATE FUNCTION disable_stream(relation regclass) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
@@ -326,13 +359,12 @@ $$;
 COMMENT ON FUNCTION _sequence_number(bigint, bigint) IS
 'Internal: the sequence number of a record in the batch of a tick.';
 
-/* The stream of a table's name or of an ARN, for those who may read it. */
-CREATE FUNCTION _find_stream(name_or_arn text, role name) RETURNS eventbridge.stream
+/* The stream of a table's name or of an ARN. */
+CREATE FUNCTION _stream_named(name_or_arn text) RETURNS eventbridge.stream
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part constant text[] := regexp_match(name_or_arn, '^arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)(?:/stream/(.+))?$');
 	found_stream eventbridge.stream;
-	table_owner name;
 BEGIN
 	SELECT s.* INTO found_stream
 	FROM eventbridge.stream AS s JOIN pg_class AS c ON c.oid = s.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -343,17 +375,79 @@ BEGIN
 		PERFORM eventbridge._raise('ResourceNotFoundException',
 			format('Requested resource not found: Stream: %s not found', name_or_arn));
 	END IF;
-	SELECT pg_get_userbyid(c.relowner) INTO table_owner FROM pg_class AS c WHERE c.oid = found_stream.relation;
-	IF NOT eventbridge._acts_as(role, table_owner) THEN
-		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-			MESSAGE = format('permission denied for the stream of table %s', eventbridge._table_name(found_stream.relation)),
-			DETAIL = 'AWS error code: AccessDeniedException.',
-			HINT = format('Reading a stream takes the rights of the table''s owner: GRANT %I TO %I;', table_owner, role);
+	RETURN found_stream;
+END $$;
+COMMENT ON FUNCTION _stream_named(text) IS
+'Internal: the stream that a name or an ARN means.';
+
+CREATE FUNCTION _table_owner(relation oid) RETURNS name
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = $1
+$$;
+COMMENT ON FUNCTION _table_owner(oid) IS 'Internal: the owner of a table.';
+
+CREATE FUNCTION _reads_stream(role name, found_stream eventbridge.stream) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._acts_as($1, eventbridge._table_owner($2.relation))
+		OR EXISTS (SELECT FROM eventbridge.stream_permission AS p WHERE p.stream_id = $2.stream_id
+			AND (p.principal IS NULL OR eventbridge._acts_as($1, p.principal)))
+$$;
+COMMENT ON FUNCTION _reads_stream(name, stream) IS
+'Internal: whether a role may read a stream, as the table''s owner or by a statement of its policy.';
+
+/* That stream, for those who may read it. */
+CREATE FUNCTION _find_stream(name_or_arn text, role name) RETURNS eventbridge.stream
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_stream constant eventbridge.stream := eventbridge._stream_named(name_or_arn);
+	table_name constant text := eventbridge._table_name(found_stream.relation);
+BEGIN
+	IF NOT eventbridge._reads_stream(role, found_stream) THEN
+		PERFORM eventbridge._raise('AccessDeniedException',
+			format('permission denied for the stream of table "%s"', table_name),
+			format('The table''s owner can grant it: SELECT eventbridge.put_permission(%L, %L, %L, stream => %L);',
+				   role || '-GetRecords', 'dynamodb:GetRecords', role, table_name));
 	END IF;
 	RETURN found_stream;
 END $$;
 COMMENT ON FUNCTION _find_stream(text, name) IS
 'Internal: the stream that a name or an ARN means, if the role may read it.';
+
+/* What put_permission and remove_permission do where a stream is given. */
+CREATE FUNCTION _stream_to_grant(name_or_arn text, event_bus_name text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	found_stream constant eventbridge.stream := eventbridge._stream_named(name_or_arn);
+BEGIN
+	PERFORM eventbridge._require_owner(eventbridge._table_owner(found_stream.relation), 'table', eventbridge._table_name(found_stream.relation));
+	IF event_bus_name <> 'default' THEN
+		PERFORM eventbridge._raise('ValidationException', 'event_bus_name and stream exclude each other');
+	END IF;
+	RETURN found_stream.stream_id;
+END $$;
+COMMENT ON FUNCTION _stream_to_grant(text, text) IS
+'Internal: the number of a stream whose policy the caller may change.';
+
+CREATE FUNCTION _put_stream_permission(name_or_arn text, event_bus_name text, statement_id text, role name) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO eventbridge.stream_permission AS p (stream_id, statement_id, principal)
+	VALUES (eventbridge._stream_to_grant($1, $2), $3, $4)
+	ON CONFLICT (stream_id, statement_id) DO UPDATE SET principal = excluded.principal
+$$;
+COMMENT ON FUNCTION _put_stream_permission(text, text, text, name) IS
+'Internal: lets a role, or every role if it is null, read a stream.';
+
+CREATE FUNCTION _remove_stream_permission(name_or_arn text, event_bus_name text, statement_id text, remove_all boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	granted_stream constant bigint := eventbridge._stream_to_grant(name_or_arn, event_bus_name);
+BEGIN
+	DELETE FROM eventbridge.stream_permission AS p
+	WHERE p.stream_id = granted_stream AND (remove_all OR p.statement_id = $3);
+	RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION _remove_stream_permission(text, text, text, boolean) IS
+'Internal: takes a statement, or all, from the policy of a stream; false if there was none.';
 
 /* A starting position in its parts; number -1 is before a tick's first record. */
 CREATE FUNCTION _stream_position(starting_position text, OUT tick bigint, OUT number bigint)

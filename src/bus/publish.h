@@ -24,6 +24,9 @@
  */
 #define EB_MAX_HOPS		16
 
+/* The number of the bus "default". */
+#define EB_DEFAULT_BUS	1
+
 /* An event as it stands on a bus. */
 typedef struct EbPublishedEvent
 {

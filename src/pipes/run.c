@@ -19,12 +19,14 @@
  *
  * Enrichment and functions run as the session's user, each call in a
  * subtransaction, as those of rules do (delivery/invoke.c); everything else
- * is the SQL script's, and runs as its owner.
+ * is the SQL script's, and runs as its owner.  Enrichment and target of a
+ * batch share a subtransaction, so that a batch that fails has done nothing.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -33,6 +35,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "bus/bus.h"
@@ -152,25 +155,6 @@ load_pipe(Pipe *pipe, int64 pipe_id)
 	pipe->obstacle = column_text(0, 13);
 	pipe->is_held = DatumGetBool(column(0, 14, &isnull)) && !isnull;
 	return true;
-}
-
-/* Writes an entry of level INFO into the pipe's log. */
-static void
-note(const Pipe *pipe, const char *message_type, const char *records)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID};
-	char		nulls[3] = "   ";
-	Datum		values[3];
-
-	if (!pipe->logs)
-		return;
-	values[0] = Int64GetDatum(pipe->pipe_id);
-	values[1] = CStringGetTextDatum(message_type);
-	values[2] = eb_text_or_null(records, &nulls[2]);
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3)",
-						3, types, values, nulls);
 }
 
 static void
@@ -379,6 +363,36 @@ store_all(SPIPlanPtr *plan, const char *sql, const Pipe *pipe, char **inputs,
 	MemoryContextSwitchTo(context);
 }
 
+/*
+ * Leaves the inputs to eventbridge-worker, as deliveries owed to the target
+ * that the pipe has for that; see _set_pipe_destination().
+ */
+static void
+leave_to_client(const Pipe *pipe, char **inputs, int ninputs)
+{
+	EbMatchedTarget target = {.target_id = pipe->target.resource_id};
+
+	for (int i = 0; i < ninputs; i++)
+	{
+		EbPublishedEvent event = {
+			.bus_id = EB_DEFAULT_BUS,
+			.ingestion_time = GetCurrentTimestamp()
+		};
+		StringInfoData text;
+
+		initStringInfo(&text);
+		if (eb_json_text_is_valid(inputs[i], strlen(inputs[i])))
+			appendStringInfoString(&text, inputs[i]);
+		else
+			escape_json(&text, inputs[i]);
+		eb_envelope_new_id(&event.id);
+		event.text = text.data;
+		event.text_len = text.len;
+		eb_publish_sink(&event, &target, 1);
+		pfree(text.data);
+	}
+}
+
 /* Stores each input where the target says; no user code runs. */
 static void
 deliver_each(Pipe *pipe, char **inputs, int ninputs)
@@ -400,6 +414,11 @@ deliver_each(Pipe *pipe, char **inputs, int ninputs)
 		store_all(&log_plan, "INSERT INTO eventbridge.log_event"
 				  " (log_group_id, message) SELECT $1, t.message FROM unnest($2) AS t (message)",
 				  pipe, inputs, ninputs);
+		return;
+	}
+	if (pipe->target.kind == EB_TARGET_CLIENT)
+	{
+		leave_to_client(pipe, inputs, ninputs);
 		return;
 	}
 	for (int i = 0; i < ninputs; i++)
@@ -463,6 +482,16 @@ failed_records(const Jsonb *answer, const char *records, int *nfailed)
 	return failed;
 }
 
+/* Entries of level INFO that a batch makes in the pipe's log. */
+#define MAX_NOTES	6
+
+typedef struct Note
+{
+	const char *message_type;
+	const char *records;		/* or NULL */
+	TimestampTz at;
+} Note;
+
 /* How a batch ended. */
 typedef struct BatchResult
 {
@@ -471,35 +500,85 @@ typedef struct BatchResult
 	int		   *failed;			/* see failed_records */
 	int			nfailed;
 	bool		skipped;		/* the target was not invoked */
+	int			nnotes;			/* to be written when it has ended */
+	Note		notes[MAX_NOTES];
 } BatchResult;
 
 static void
-deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+note(const Pipe *pipe, BatchResult *result, const char *message_type,
+	 const char *records)
 {
-	Elements	elements = {.text = batch->records,
-		.each = batch->each,.neach = batch->nrecords};
+	Note	   *entry = &result->notes[result->nnotes];
+
+	if (!pipe->logs)
+		return;
+	Assert(result->nnotes < MAX_NOTES);
+	entry->message_type = message_type;
+	entry->records = records;
+	entry->at = GetCurrentTimestamp();
+	result->nnotes++;
+}
+
+static void
+write_notes(const Pipe *pipe, const BatchResult *result)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+
+	for (int i = 0; i < result->nnotes; i++)
+	{
+		const Note *entry = &result->notes[i];
+		char		nulls[4] = "    ";
+		Datum		values[4] = {
+			Int64GetDatum(pipe->pipe_id),
+			CStringGetTextDatum(entry->message_type),
+			eb_text_or_null(entry->records, &nulls[2]),
+			TimestampTzGetDatum(entry->at)
+		};
+
+		eb_internal_execute(&plan,
+							"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3, $4)",
+							4, types, values, nulls);
+	}
+}
+
+/* The batch as one argument, to a function or a procedure. */
+static void
+call_target(Pipe *pipe, const EbPipeBatch *batch, char *input,
+			BatchResult *result)
+{
+	EbInvocation invocation = {.target = &pipe->target,.input = input};
+
+	result->stage = "TARGET";
+	invocation.wants_result = pipe->target.kind == EB_TARGET_FUNCTION &&
+		get_func_rettype(pipe->target.function) == JSONBOID;
+	if (!eb_invoke(&invocation, 1))
+	{
+		result->message = invocation.outcome.message;
+		return;
+	}
+	if (invocation.result != NULL)
+		result->failed = failed_records(invocation.result, batch->records,
+										&result->nfailed);
+	if (result->nfailed > 0)
+		result->message = "the target failed with some records";
+	else
+		result->stage = NULL;
+}
+
+/* Hands the batch, or what stands for it, to the target. */
+static void
+pass_on(Pipe *pipe, const EbPipeBatch *batch, Elements *elements,
+		BatchResult *result)
+{
 	char	  **inputs;
 	int			ninputs;
 
-	memset(result, 0, sizeof(BatchResult));
-	note(pipe, "EXECUTION_STARTED", batch->records);
-	if (pipe->enrichment.exists)
-	{
-		note(pipe, "ENRICHMENT_STAGE_ENTERED", NULL);
-		if (!enrich(pipe, batch, &elements, &result->message))
-		{
-			result->stage = "ENRICHMENT";
-			return;
-		}
-		if (pipe->logs)
-			note(pipe, "ENRICHMENT_STAGE_SUCCEEDED", elements_text(&elements));
-	}
-
 	if (pipe->target_template == NULL &&
-		(elements.each != NULL || elements.jsonb != NULL))
-		inputs = split(&elements, &ninputs);
+		(elements->each != NULL || elements->jsonb != NULL))
+		inputs = split(elements, &ninputs);
 	else
-		inputs = fill(pipe, pipe->target_template, elements_text(&elements),
+		inputs = fill(pipe, pipe->target_template, elements_text(elements),
 					  !pipe->enrichment.exists, &ninputs, &result->message);
 	if (inputs == NULL)
 	{
@@ -509,46 +588,75 @@ deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
 	result->skipped = (ninputs == 0);
 	if (result->skipped)
 		return;
-	note(pipe, "TARGET_STAGE_ENTERED", NULL);
+	note(pipe, result, "TARGET_STAGE_ENTERED", NULL);
 	if (pipe->target.kind == EB_TARGET_FUNCTION ||
 		pipe->target.kind == EB_TARGET_PROCEDURE)
-	{
-		EbInvocation invocation = {.target = &pipe->target};
-
-		invocation.wants_result =
-			pipe->target.kind == EB_TARGET_FUNCTION &&
-			get_func_rettype(pipe->target.function) == JSONBOID;
-		invocation.input = join(inputs, ninputs);
-		if (!eb_invoke(&invocation, 1))
-		{
-			result->stage = "TARGET";
-			result->message = invocation.outcome.message;
-			return;
-		}
-		if (invocation.result != NULL)
-			result->failed = failed_records(invocation.result,
-											batch->records, &result->nfailed);
-		if (result->nfailed > 0)
-		{
-			result->stage = "TARGET";
-			result->message = "the target failed with some records";
-			return;
-		}
-	}
+		call_target(pipe, batch, join(inputs, ninputs), result);
 	else if (pipe->target.kind == EB_TARGET_BUS)
 	{
-		result->message = put_events(pipe, elements_text(&elements),
-									 inputs, ninputs);
+		result->message = put_events(pipe, elements_text(elements), inputs,
+									 ninputs);
 		if (result->message != NULL)
-		{
 			result->stage = "TARGET";
-			return;
-		}
 	}
 	else
 		deliver_each(pipe, inputs, ninputs);
-	note(pipe, "TARGET_STAGE_SUCCEEDED", NULL);
-	note(pipe, "EXECUTION_SUCCEEDED", NULL);
+	if (result->stage != NULL)
+		return;
+	note(pipe, result, "TARGET_STAGE_SUCCEEDED", NULL);
+	note(pipe, result, "EXECUTION_SUCCEEDED", NULL);
+}
+
+/*
+ * Enriches the batch and hands it on, in a subtransaction: what the enrichment
+ * has written goes if the target fails, since it will be called again.  It
+ * stays if the target tells which records it failed with; then what the target
+ * has done for the others stays, too.
+ */
+static void
+enrich_and_pass_on(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Elements	elements;
+
+	note(pipe, result, "ENRICHMENT_STAGE_ENTERED", NULL);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	if (enrich(pipe, batch, &elements, &result->message))
+	{
+		note(pipe, result, "ENRICHMENT_STAGE_SUCCEEDED",
+			 pipe->logs ? elements_text(&elements) : NULL);
+		pass_on(pipe, batch, &elements, result);
+	}
+	else
+		result->stage = "ENRICHMENT";
+	if (result->stage == NULL || result->nfailed > 0)
+		ReleaseCurrentSubTransaction();
+	else
+	{
+		RollbackAndReleaseCurrentSubTransaction();
+		/* What the server keeps for calls may go with it. */
+		pipe->enrichment.flinfo.fn_oid = InvalidOid;
+		pipe->target.flinfo.fn_oid = InvalidOid;
+	}
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+static void
+deliver(Pipe *pipe, const EbPipeBatch *batch, BatchResult *result)
+{
+	Elements	elements = {.text = batch->records,
+		.each = batch->each,.neach = batch->nrecords};
+
+	memset(result, 0, sizeof(BatchResult));
+	note(pipe, result, "EXECUTION_STARTED", batch->records);
+	if (pipe->enrichment.exists)
+		enrich_and_pass_on(pipe, batch, result);
+	else
+		pass_on(pipe, batch, &elements, result);
+	write_notes(pipe, result);
 }
 
 /* ---- noting what was done ---- */
@@ -712,10 +820,14 @@ run_batch(Pipe *pipe, const EbPipeBatch *batch, Progress *progress)
 	deliver(pipe, batch, &result);
 	if (result.stage != NULL)
 	{
-		int			n = result.nfailed > 0 ? Max(result.failed[0], 1) : 1;
+		bool		known = result.nfailed > 0 && result.failed[0] > 0;
+		int			n = known ? result.failed[0] : 1;
 
+		/* A queue's messages come again one by one: some failed, or all. */
+		if (pipe->from_queue)
+			n = known && result.nfailed < batch->nrecords ? 2 : 1;
 		settle(pipe, progress);
-		if (pipe->from_queue && result.nfailed > 0 && result.failed[0] > 0)
+		if (pipe->from_queue && known)
 			delete_messages(batch, result.failed, result.nfailed);
 		settle_failure(pipe, batch, &result, n);
 		return false;

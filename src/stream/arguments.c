@@ -121,6 +121,16 @@ set_once(char **target, const char *name, char *value)
 static void
 check_combination(const EbStreamArguments *arguments)
 {
+	for (int i = 0; i < arguments->nfilters && !arguments->changed; i++)
+	{
+		if (eb_pattern_names_path(arguments->filters[i], EB_CHANGED,
+								  strlen(EB_CHANGED)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a filter names \"%s\", which the records do not have",
+							EB_CHANGED),
+					 errhint("Add the argument changed=on.")));
+	}
 	if (arguments->log)
 	{
 		if (arguments->channel != NULL || arguments->nfilters > 0 ||
@@ -129,8 +139,8 @@ check_combination(const EbStreamArguments *arguments)
 			arguments->input_template != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("argument \"%s\" goes with \"%s\" alone", "log",
-							"view_type"),
+					 errmsg("argument \"%s\" goes with \"%s\" and \"%s\" alone",
+							"log", "view_type", "changed"),
 					 errhint("A stream made by enable_stream keeps what its retention and its pipes want.")));
 		return;
 	}
@@ -162,6 +172,7 @@ eb_stream_arguments_parse(int nargs, char **args)
 	EbStreamArguments *arguments = palloc0(sizeof(EbStreamArguments));
 	char	   *view_type = NULL;
 	char	   *claim_check = NULL;
+	char	   *changed = NULL;
 	char	   *log = NULL;
 
 	arguments->filters = palloc(sizeof(EbPattern *) * Max(nargs, 1));
@@ -187,6 +198,8 @@ eb_stream_arguments_parse(int nargs, char **args)
 			set_once(&arguments->channel, name, parse_channel(value));
 		else if (strcmp(name, "claim_check") == 0)
 			set_once(&claim_check, name, value);
+		else if (strcmp(name, "changed") == 0)
+			set_once(&changed, name, value);
 		else if (strcmp(name, "log") == 0)
 			set_once(&log, name, value);
 		else if (strcmp(name, "input_path") == 0)
@@ -200,13 +213,15 @@ eb_stream_arguments_parse(int nargs, char **args)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unrecognized argument \"%s\" of a stream trigger",
 							name),
-					 errhint("Arguments are view_type, filter, notify, claim_check, input_path, input_paths_map, input_template and log.")));
+					 errhint("Arguments are view_type, filter, notify, changed, claim_check, input_path, input_paths_map, input_template and log.")));
 	}
 
 	arguments->view_type = view_type == NULL ? EB_VIEW_NEW_AND_OLD_IMAGES :
 		parse_view_type(view_type);
 	arguments->claim_check = claim_check != NULL &&
 		parse_switch("claim_check", claim_check);
+	arguments->changed = changed != NULL &&
+		parse_switch("changed", changed);
 	arguments->log = log != NULL && parse_switch("log", log);
 	check_combination(arguments);
 	return arguments;

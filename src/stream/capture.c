@@ -209,6 +209,7 @@ lookup_columns(EbCapture *capture, TupleDesc desc)
 		palloc0(sizeof(EbCell) * Max(capture->ncolumns, 1));
 	capture->old_image.cells =
 		palloc0(sizeof(EbCell) * Max(capture->ncolumns, 1));
+	capture->changed = palloc(sizeof(int) * Max(capture->ncolumns, 1));
 }
 
 /* The index that identifies rows: the primary key, else replica identity. */
@@ -262,7 +263,10 @@ lookup_keys(EbCapture *capture, Relation relation)
 	ReleaseSysCache(tuple);
 }
 
-/* The parts of the record's text that are the same for every row. */
+/*
+ * The parts of the record's text that are the same for every row; the last
+ * brace is left to who writes the record.
+ */
 void
 eb_write_constants(EbCapture *capture)
 {
@@ -270,7 +274,7 @@ eb_write_constants(EbCapture *capture)
 
 	initStringInfo(&text);
 	eb_append_json_string(&text, capture->arn, strlen(capture->arn));
-	capture->tail = psprintf(",\"StreamViewType\":\"%s\"},\"eventSourceARN\":%s}",
+	capture->tail = psprintf(",\"StreamViewType\":\"%s\"},\"eventSourceARN\":%s",
 							 eb_view_type_name(capture->arguments->view_type),
 							 text.data);
 	for (int event = 0; event < EB_NEVENTS; event++)
@@ -326,15 +330,30 @@ add_constants(JsonbValue *record, EbEventName event, const char *arn)
 #define NCONSTANTS	5
 
 static bool
-is_constant(const JsonbValue *constants, const JsonbValue *key)
+tells_changed(const EbCapture *capture, EbEventName event)
 {
+	return capture->arguments->changed && event == EB_EVENT_MODIFY;
+}
+
+static bool
+is_key(const JsonbValue *key, const char *name)
+{
+	return key->val.string.len == strlen(name) &&
+		memcmp(key->val.string.val, name, strlen(name)) == 0;
+}
+
+/* Is the member known before a row is seen, if only not to be there? */
+static bool
+is_constant(const EbCapture *capture, EbEventName event,
+			const JsonbValue *constants, const JsonbValue *key)
+{
+	if (is_key(key, EB_CHANGED) && !tells_changed(capture, event))
+		return true;
+	if (is_key(key, EB_USER_IDENTITY) && event != EB_EVENT_REMOVE)
+		return true;
 	for (int i = 0; i < constants->val.object.nPairs; i++)
 	{
-		const JsonbValue *constant = &constants->val.object.pairs[i].key;
-
-		if (constant->val.string.len == key->val.string.len &&
-			memcmp(constant->val.string.val, key->val.string.val,
-				   key->val.string.len) == 0)
+		if (is_key(key, constants->val.object.pairs[i].key.val.string.val))
 			return true;
 	}
 	return false;
@@ -347,7 +366,8 @@ is_constant(const JsonbValue *constants, const JsonbValue *key)
  * only makes the part match more.
  */
 static EbVerdict
-judge_filter(const EbPattern *filter, const JsonbValue *constants)
+judge_filter(const EbCapture *capture, EbEventName event,
+			 const EbPattern *filter, const JsonbValue *constants)
 {
 	char	   *text = pnstrdup(filter->text, filter->text_len);
 	Jsonb	   *jsonb;
@@ -373,7 +393,7 @@ judge_filter(const EbPattern *filter, const JsonbValue *constants)
 		JsonbValue	value;
 
 		JsonbIteratorNext(&it, &value, true);
-		if (!is_constant(constants, &key))
+		if (!is_constant(capture, event, constants, &key))
 		{
 			is_whole = false;
 			continue;
@@ -428,7 +448,8 @@ judge_filters(EbCapture *capture, const char *arn)
 			EB_VERDICT_NEVER;
 		for (int i = 0; i < arguments->nfilters; i++)
 		{
-			EbVerdict	one = judge_filter(arguments->filters[i], &constants);
+			EbVerdict	one = judge_filter(capture, event,
+										   arguments->filters[i], &constants);
 
 			capture->verdicts[event][i] = one;
 			if (one == EB_VERDICT_ALWAYS)
@@ -485,6 +506,20 @@ add_image(EbCapture *capture, EbEventName event, JsonbValue *dynamodb,
 	}
 }
 
+/* The array of the changed columns' names, with room for all. */
+static void
+add_changed(EbCapture *capture, EbSkeleton *skeleton)
+{
+	JsonbValue *member = add_member(&skeleton->root, EB_CHANGED);
+
+	member->type = jbvArray;
+	member->val.array.rawScalar = false;
+	member->val.array.nElems = 0;
+	member->val.array.elems = palloc(sizeof(JsonbValue) *
+									 Max(capture->ncolumns, 1));
+	skeleton->changed = member;
+}
+
 static void
 build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 {
@@ -495,7 +530,7 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 
 	skeleton->cells = palloc(sizeof(skeleton->cells[0]) *
 							 (capture->ncolumns * 2 + capture->nkeys + 1));
-	init_object(&skeleton->root, NCONSTANTS + 2);
+	init_object(&skeleton->root, NCONSTANTS + 4);
 
 	skeleton->needs_event_id = is_named(capture, event, "eventID");
 	if (skeleton->needs_event_id)
@@ -538,6 +573,15 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 	if (event != EB_EVENT_INSERT && (view & EB_VIEW_OLD_IMAGE))
 		add_image(capture, event, dynamodb, "OldImage", true,
 				  NULL, capture->ncolumns);
+	if (tells_changed(capture, event) && is_named(capture, event, EB_CHANGED))
+		add_changed(capture, skeleton);
+	if (event == EB_EVENT_REMOVE && is_named(capture, event, EB_USER_IDENTITY))
+	{
+		skeleton->identity = add_member(&skeleton->root, EB_USER_IDENTITY);
+		init_object(skeleton->identity, 2);
+		add_string(skeleton->identity, "type", EB_EXPIRY_TYPE);
+		add_string(skeleton->identity, "principalId", EB_EXPIRY_PRINCIPAL);
+	}
 }
 
 /* A trigger that writes the log has the filters of those who read it. */

@@ -34,6 +34,14 @@ typedef enum EbEventName
 
 #define EB_NEVENTS				3
 
+/* The member that names the columns which an update changed; not AWS's. */
+#define EB_CHANGED				"changed"
+
+/* The member that removals of expired rows have. */
+#define EB_USER_IDENTITY		"userIdentity"
+#define EB_EXPIRY_TYPE			"Service"
+#define EB_EXPIRY_PRINCIPAL		"dynamodb.amazonaws.com"
+
 /* What a view type shows: bits, so that a column list can be asked about. */
 typedef enum EbViewType
 {
@@ -47,6 +55,8 @@ typedef enum EbViewType
 typedef struct EbRecord
 {
 	EbEventName event;
+	bool		tells_changed;	/* with the names of the changed columns */
+	bool		expired;		/* with the userIdentity of such a removal */
 	bool		fits;			/* with its images, as far as is known */
 	bool		keys_fit;		/* if not that, with its keys */
 	int64		time;			/* seconds since 1970 */
@@ -62,6 +72,7 @@ typedef struct EbStreamArguments
 	bool		log;			/* write records into the stream's log */
 	char	   *channel;		/* else: send them there */
 	bool		claim_check;	/* send claim checks only */
+	bool		changed;		/* say which columns an update changed */
 	char	   *input_path;		/* or NULL */
 	char	   *input_paths_map;	/* or NULL */
 	char	   *input_template; /* or NULL */
@@ -141,6 +152,8 @@ typedef struct EbSkeleton
 	bool		needs_sequence_number;
 	JsonbValue *time;			/* to be filled, or NULL */
 	JsonbValue *size;			/* to be filled, or NULL */
+	JsonbValue *changed;		/* likewise */
+	JsonbValue *identity;		/* empty if the row has not expired, or NULL */
 } EbSkeleton;
 
 /* What is known of one trigger on one table. */
@@ -181,6 +194,10 @@ typedef struct EbCapture
 	/* the record at hand */
 	bool		has_event_id;
 	bool		has_sequence_number;
+	bool		expired;		/* the row is deleted because it has expired */
+	bool		has_changed;
+	int			nchanged;		/* columns that differ between the images */
+	int		   *changed;		/* their indexes */
 	uint64		event_bits[2];	/* the event id as a number */
 	int64		number;			/* the sequence number as a number */
 	char		event_id[33];

@@ -44,6 +44,7 @@
 
 PG_FUNCTION_INFO_V1(eb_invalidate_capture);
 PG_FUNCTION_INFO_V1(eb_lock_tick);
+PG_FUNCTION_INFO_V1(eb_filter_names);
 
 static EbAppendLog stream_log = {
 	.name = "stream_log",
@@ -201,6 +202,17 @@ eb_invalidate_capture(PG_FUNCTION_ARGS)
 	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		CacheInvalidateRelcacheByRelid(relid);
 	PG_RETURN_VOID();
+}
+
+/* _filter_names(filter, path): does it look at or below the path? */
+Datum
+eb_filter_names(PG_FUNCTION_ARGS)
+{
+	const EbPattern *filter = eb_pattern_detoast(PG_GETARG_DATUM(0));
+	text	   *path = PG_GETARG_TEXT_PP(1);
+
+	PG_RETURN_BOOL(eb_pattern_names_path(filter, VARDATA_ANY(path),
+										 VARSIZE_ANY_EXHDR(path)));
 }
 
 /* _lock_tick(): who draws the next line, until the end of the transaction. */

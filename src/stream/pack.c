@@ -25,7 +25,8 @@
  *			each), region, ARN, then records
  *	column	type (4, or 0: JSON text), name
  *	record	length (4), capture number (8), time (8), event id (16), event (1),
- *			flags (1); if it is a claim check, SizeBytes (8); then values:
+ *			flags (1); if it is a claim check, SizeBytes (8); if it tells the
+ *			changed columns, their number (2) and they (2 each); then values:
  *			of the new image, of the old one, as far as the view type shows
  *			them, or of the key columns alone if it shows none
  *	value	tag (1): null; so many bytes as the type has; length (4) and
@@ -230,6 +231,20 @@ put_keys(StringInfo out, EbCapture *capture, EbEventName event)
 }
 
 static void
+put_changed(StringInfo out, EbCapture *capture)
+{
+	int16		n = (int16) capture->nchanged;
+
+	put(out, &n, sizeof(n));
+	for (int i = 0; i < capture->nchanged; i++)
+	{
+		int16		column = (int16) capture->changed[i];
+
+		put(out, &column, sizeof(column));
+	}
+}
+
+static void
 put_record(StringInfo out, EbCapture *capture, EbEventName event)
 {
 	bool		new_image = eb_shows_new_image(capture, event);
@@ -246,6 +261,10 @@ put_record(StringInfo out, EbCapture *capture, EbEventName event)
 		flags |= RECORD_CLAIM_CHECK;
 	if (flags != 0 && keys_size(capture, event) > HUGE_RECORD / 2)
 		flags |= RECORD_NO_KEYS;
+	if (capture->arguments->changed && event == EB_EVENT_MODIFY)
+		flags |= RECORD_CHANGED;
+	if (capture->expired)
+		flags |= RECORD_EXPIRED;
 
 	put(out, &len, sizeof(len));
 	put(out, &capture->number, sizeof(capture->number));
@@ -260,6 +279,8 @@ put_record(StringInfo out, EbCapture *capture, EbEventName event)
 		put(out, &size, sizeof(size));
 		new_image = old_image = false;
 	}
+	if (flags & RECORD_CHANGED)
+		put_changed(out, capture);
 	if (new_image)
 		put_image(out, capture, &capture->new_image);
 	if (old_image)

@@ -17,6 +17,8 @@
 /* flags of a record */
 #define RECORD_CLAIM_CHECK	0x01	/* without images */
 #define RECORD_NO_KEYS		0x02	/* nor keys */
+#define RECORD_CHANGED		0x04	/* with the changed columns */
+#define RECORD_EXPIRED		0x08	/* the row has expired */
 
 typedef enum ValueTag
 {

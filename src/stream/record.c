@@ -143,15 +143,51 @@ eb_capture_key_changed(EbCapture *capture)
 	return false;
 }
 
+/* Finds all columns that the update at hand changed. */
+static void
+find_changed(EbCapture *capture)
+{
+	if (capture->has_changed)
+		return;
+	capture->nchanged = 0;
+	for (int i = 0; i < capture->ncolumns; i++)
+	{
+		if (column_changed(capture, i))
+			capture->changed[capture->nchanged++] = i;
+	}
+	capture->has_changed = true;
+}
+
+/* Did the update at hand change anything?  Finds all of it if that is told. */
 static bool
 row_changed(EbCapture *capture)
 {
+	if (capture->arguments->changed)
+		find_changed(capture);
+	if (capture->has_changed)
+		return capture->nchanged > 0;
 	for (int i = 0; i < capture->ncolumns; i++)
 	{
 		if (column_changed(capture, i))
 			return true;
 	}
 	return false;
+}
+
+static void
+fill_changed(EbCapture *capture, JsonbValue *array)
+{
+	find_changed(capture);
+	array->val.array.nElems = capture->nchanged;
+	for (int i = 0; i < capture->nchanged; i++)
+	{
+		EbColumn   *column = &capture->columns[capture->changed[i]];
+		JsonbValue *element = &array->val.array.elems[i];
+
+		element->type = jbvString;
+		element->val.string.val = column->name;
+		element->val.string.len = column->name_len;
+	}
 }
 
 /* The event id's text: 128 bits in hexadecimal. */
@@ -269,6 +305,9 @@ static void
 measure_record(EbCapture *capture, EbEventName event, EbRecord *record)
 {
 	record->event = event;
+	record->tells_changed = capture->arguments->changed &&
+		event == EB_EVENT_MODIFY;
+	record->expired = capture->expired;
 	record->fits = true;
 	record->time = creation_time();
 	record->size = 0;
@@ -314,6 +353,10 @@ is_wanted(EbCapture *capture, EbEventName event)
 		measure_record(capture, event, &record);
 		skeleton->size->val.numeric = int64_to_numeric(record.size);
 	}
+	if (skeleton->changed != NULL)
+		fill_changed(capture, skeleton->changed);
+	if (skeleton->identity != NULL)
+		skeleton->identity->val.object.nPairs = capture->expired ? 2 : 0;
 
 	for (int i = 0; i < capture->arguments->nfilters; i++)
 	{
@@ -360,6 +403,23 @@ append_image(StringInfo out, EbCapture *capture, EbImage *image,
 	appendStringInfoCharMacro(out, '}');
 }
 
+static void
+append_changed(StringInfo out, EbCapture *capture)
+{
+	appendStringInfoString(out, ",\"" EB_CHANGED "\":[");
+	for (int i = 0; i < capture->nchanged; i++)
+	{
+		EbColumn   *column = &capture->columns[capture->changed[i]];
+
+		if (i > 0)
+			appendStringInfoCharMacro(out, ',');
+		/* without the colon */
+		appendBinaryStringInfo(out, column->json_name,
+							   column->json_name_len - 1);
+	}
+	appendStringInfoCharMacro(out, ']');
+}
+
 /* What follows the sequence number. */
 static void
 append_tail(StringInfo out, EbCapture *capture, const EbRecord *record)
@@ -367,6 +427,14 @@ append_tail(StringInfo out, EbCapture *capture, const EbRecord *record)
 	appendStringInfoString(out, "\",\"SizeBytes\":");
 	append_int64(out, record->size);
 	appendStringInfoString(out, capture->tail);
+	if (record->expired)
+		appendStringInfoString(out, ",\"" EB_USER_IDENTITY
+							   "\":{\"type\":\"" EB_EXPIRY_TYPE
+							   "\",\"principalId\":\"" EB_EXPIRY_PRINCIPAL
+							   "\"}");
+	if (record->tells_changed)
+		append_changed(out, capture);
+	appendStringInfoCharMacro(out, '}');
 }
 
 static void
@@ -454,10 +522,12 @@ keys_may_fit(EbCapture *capture, EbEventName event)
 	return true;
 }
 
-/* A claim check always fits: it has nothing of the row but its size. */
+/*
+ * A claim check always fits: if it has to, it has nothing of the row but its
+ * size, nor names of columns.
+ */
 static void
-build_claim_check(StringInfo message, EbCapture *capture,
-				  const EbRecord *record)
+build_claim_check(StringInfo message, EbCapture *capture, EbRecord *record)
 {
 	resetStringInfo(message);
 	if (keys_may_fit(capture, record->event))
@@ -467,6 +537,7 @@ build_claim_check(StringInfo message, EbCapture *capture,
 			return;
 		resetStringInfo(message);
 	}
+	record->tells_changed = false;
 	append_claim_check(message, capture, record, false, EB_NOTIFY_LIMIT);
 }
 
@@ -537,6 +608,7 @@ eb_capture_change(EbCapture *capture, EbEventName event)
 {
 	capture->has_event_id = false;
 	capture->has_sequence_number = false;
+	capture->has_changed = false;
 
 	if (!is_wanted(capture, event))
 		return;

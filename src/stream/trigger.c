@@ -20,6 +20,7 @@
 #include "commands/trigger.h"
 
 #include "compat.h"
+#include "settings.h"
 #include "stream/capture.h"
 
 PG_FUNCTION_INFO_V1(stream);
@@ -51,6 +52,8 @@ stream(PG_FUNCTION_ARGS)
 
 	capture = eb_capture_get(trigdata, fcinfo->flinfo->fn_oid);
 	capture->row++;
+	capture->expired = eb_guc_time_to_live &&
+		TRIGGER_FIRED_BY_DELETE(trigdata->tg_event);
 
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 	{

@@ -108,6 +108,7 @@ take_head(PackReader *reader)
 	capture->columns = palloc0(sizeof(EbColumn) * Max(ncolumns, 1));
 	capture->new_image.cells = palloc0(sizeof(EbCell) * Max(ncolumns, 1));
 	capture->old_image.cells = palloc0(sizeof(EbCell) * Max(ncolumns, 1));
+	capture->changed = palloc(sizeof(int) * Max(ncolumns, 1));
 	for (int i = 0; i < ncolumns; i++)
 	{
 		EbColumn   *column = &capture->columns[i];
@@ -185,6 +186,26 @@ take_value(PackReader *reader, EbCapture *capture, EbImage *image, int column)
 			PointerGetDatum(bytes);
 	}
 	cell->size = eb_attribute_value(info->type, value, false, &cell->value);
+}
+
+static void
+take_changed(PackReader *reader, EbCapture *capture)
+{
+	int16		n;
+
+	take_into(reader, &n, sizeof(n));
+	if (n < 0 || n > capture->ncolumns)
+		broken_pack();
+	capture->nchanged = n;
+	for (int i = 0; i < n; i++)
+	{
+		int16		column;
+
+		take_into(reader, &column, sizeof(column));
+		if (column < 0 || column >= capture->ncolumns)
+			broken_pack();
+		capture->changed[i] = column;
+	}
 }
 
 /* Takes the record that reader holds, whose head is read, into the cells. */
@@ -339,6 +360,10 @@ write_record(EbCapture *capture, PackReader *reader, TimestampTz time,
 	record.keys_fit = (flags & RECORD_NO_KEYS) == 0;
 	if (!record.fits)
 		take_into(reader, &record.size, sizeof(record.size));
+	record.expired = (flags & RECORD_EXPIRED) != 0;
+	record.tells_changed = (flags & RECORD_CHANGED) != 0;
+	if (record.tells_changed)
+		take_changed(reader, capture);
 	take_images(reader, capture, &record);
 	eb_write_event_id(capture);
 

@@ -30,7 +30,7 @@ RESET ROLE;
 
 SET ROLE regress_bus_stranger;
 SELECT _put_rule('r', '{"source": ["x"]}', NULL, NULL, NULL, NULL, 'orders', NULL);
-SELECT _put_permission('a', 'events:PutRule', '*', 'default');
+SELECT _put_permission('a', 'events:PutRule', '*', 'default', NULL);
 SELECT name FROM event_buses;
 SELECT count(*) FROM rules;
 SELECT describe_event_bus('orders');

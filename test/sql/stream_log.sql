@@ -117,6 +117,23 @@ UPDATE stream SET retention = NULL;
 INSERT INTO stream_log_t VALUES (41);
 UPDATE stream SET retention = '1 day';
 SELECT count(*) FILTER (WHERE record #>> '{dynamodb,Keys,id,N}' = '41') FROM get_records('stream_log_t');
+-- a pipe begins at the first line there is, if none is as old as what is kept
+SELECT count(*) >= 0 FROM get_records('stream_log_t');
+DO $$
+BEGIN
+	FOR i IN 0 .. 2 LOOP
+		EXECUTE format('DELETE FROM eventbridge.stream_tick_%s WHERE tick < (eventbridge._last_tick()).tick', i);
+	END LOOP;
+END $$;
+INSERT INTO stream_log_t VALUES (43);
+SELECT create_queue('stream-log');
+SELECT create_pipe('stream-log', stream_arn, 'arn:aws:sqs:us-east-1:000000000000:stream-log',
+	source_parameters => '{"DynamoDBStreamParameters": {"StartingPosition": "TRIM_HORIZON"}}') IS NOT NULL FROM streams;
+CALL run_deliveries();
+SELECT body::json #>> '{dynamodb,Keys,id,N}' FROM receive_messages('stream-log', 10);
+SELECT delete_pipe('stream-log'), delete_queue('stream-log');
+-- what was before it is gone
+SELECT count(*) FROM get_records('stream_log_t', 'AT_SEQUENCE_NUMBER 1000000000000000000001');
 SELECT disable_stream('stream_log_t');
 INSERT INTO stream_log_t VALUES (42);
 SELECT count(*) FROM stream_log WHERE head LIKE '%"42"%' AND tail LIKE '%/public.stream_log_t/%';
@@ -149,7 +166,7 @@ SELECT record ->> 'eventName', record #>> '{dynamodb,NewImage,parent,N}' FROM ge
 
 -- a stream is for the table's owner
 CREATE ROLE regress_stream_log;
-GRANT EXECUTE ON FUNCTION enable_stream(regclass, text, interval), disable_stream(regclass) TO regress_stream_log;
+GRANT EXECUTE ON FUNCTION enable_stream(regclass, text, interval, boolean), disable_stream(regclass) TO regress_stream_log;
 SET ROLE regress_stream_log;
 SELECT get_records('stream_log_p');
 SELECT enable_stream('stream_log_o');
@@ -157,7 +174,7 @@ SELECT disable_stream('stream_log_p');
 SELECT count(*) FROM streams;
 SELECT _get_record_batch('stream_log_p', 'TRIM_HORIZON', 1);
 RESET ROLE;
-REVOKE ALL ON FUNCTION enable_stream(regclass, text, interval), disable_stream(regclass) FROM regress_stream_log;
+REVOKE ALL ON FUNCTION enable_stream(regclass, text, interval, boolean), disable_stream(regclass) FROM regress_stream_log;
 DROP ROLE regress_stream_log;
 
 -- plain JSON

@@ -326,6 +326,46 @@ is_deeply([ map { $_->{claimCheck} . ' ' . $json->encode($_->{dynamodb}) } recor
 	['1 {"Keys":{"id":{"N":"1"}},"SizeBytes":15,"StreamViewType":"NEW_AND_OLD_IMAGES"}'], 'claim_check=on');
 
 #
+# The columns that an update changed: a member that AWS's records do not have,
+# only where it is asked for.
+#
+make_table('id int PRIMARY KEY, a text, b json', 'changed=on', 'view_type=KEYS_ONLY', 'filter={"changed": ["a", "id"]}');
+is_deeply(
+	[ records(q{INSERT INTO t VALUES (1, 'x', '[1]'); UPDATE t SET b = '[2]'; UPDATE t SET a = 'x', b = '[ 2 ]'; UPDATE t SET a = 'y', b = '[ 3 ]';
+		UPDATE t SET id = 2, a = 'z';}) ],
+	[
+		{
+			eventName => 'MODIFY',
+			eventSourceARN => 'arn:aws:dynamodb:us-east-1:000000000000:table/public.t/stream/s',
+			dynamodb => { Keys => { id => { N => '1' } }, SizeBytes => 4, StreamViewType => 'KEYS_ONLY' },
+			changed => [ 'a', 'b' ]
+		}
+	],
+	'changed=on');
+make_table('id int PRIMARY KEY, a text', 'changed=on', 'input_path=$.changed');
+is_deeply([ map { s/\s+\z//r } payloads(q{BEGIN; INSERT INTO t VALUES (1); UPDATE t SET a = 'x'; COMMIT}) ],
+	[ '""', '["a"]' ], 'of a transformed record');
+make_table('id int PRIMARY KEY, a text', 'changed=on', 'claim_check=on');
+is_deeply([ map { $_->{changed} } records(q{INSERT INTO t VALUES (1); UPDATE t SET a = 'x'}) ], [ undef, ['a'] ], 'of a claim check');
+make_table('id int PRIMARY KEY, a text', 'filter={"userIdentity": {"type": ["Service"]}}');
+is_deeply(
+	[ map { [ $_->{eventName}, $_->{dynamodb}{Keys}{id}{N}, $_->{userIdentity} ] }
+		records(q{INSERT INTO t VALUES (1), (2), (3); DELETE FROM t WHERE id = 1; SET eventbridge.time_to_live = on; UPDATE t SET a = 'x'; DELETE FROM t WHERE id = 2;
+		RESET eventbridge.time_to_live; DELETE FROM t;}) ],
+	[ [ 'REMOVE', 2, { type => 'Service', principalId => 'dynamodb.amazonaws.com' } ] ],
+	'rows that have expired');
+my @columns = map { 'c' x 55 . $_ } 1000 .. 1199;
+make_table('id int PRIMARY KEY, ' . join(', ', map { "$_ int" } @columns), 'changed=on');
+is_deeply(
+	[
+		map { [ $_->{claimCheck} ? 1 : 0, exists $_->{dynamodb}{Keys} ? 1 : 0, exists $_->{changed} ? scalar @{ $_->{changed} } : 0 ] }
+		  records(q{INSERT INTO t VALUES (1); UPDATE t SET } . join(', ', map { "$_ = 1" } @columns[ 0 .. 99 ])
+			  . '; UPDATE t SET ' . join(', ', map { "$_ = 2" } @columns) )
+	],
+	[ [ 1, 1, 0 ], [ 1, 1, 100 ], [ 1, 0, 0 ] ],
+	'names of columns that do not fit are left out');
+
+#
 # Filters.
 #
 make_table(

@@ -24,6 +24,7 @@ CREATE FUNCTION note(batch jsonb) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO public.calls SELECT string_agg(r #>> '{dynamodb,Keys,id,N}', ' ' ORDER BY o) FROM jsonb_array_elements(batch) WITH ORDINALITY AS b (r, o) $$;
 SET search_path = eventbridge, public;
 SELECT create_pipe('p', enable_stream('items', 'KEYS_ONLY'), 'arn:aws:lambda:us-east-1:000000000000:function:note');
+SELECT put_permission('all', 'dynamodb:GetRecords', '*', stream => 'items');
 INSERT INTO items VALUES (1), (2);
 SQL
 $from->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
@@ -46,6 +47,7 @@ $to->safe_psql('postgres', 'INSERT INTO items VALUES (6)');
 $to->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
 is($to->safe_psql('postgres', 'SELECT string_agg(ids, \',\') FROM calls'), '1 2,3 5,6', 'the rest is delivered, and what is new');
 is($to->safe_psql('postgres', 'SELECT current_state FROM eventbridge.pipes'), 'RUNNING', 'the pipe runs');
+is($to->safe_psql('postgres', q{SELECT policy #>> '{Statement,0,Principal}' FROM eventbridge.streams}), '*', 'who may read the stream');
 
 $from->stop;
 $to->stop;

@@ -38,6 +38,8 @@ UPDATE items SET v = 'changed';
 COMMIT;
 UPDATE items SET v = 'changed';
 DELETE FROM items WHERE id = 1;
+INSERT INTO items VALUES (4, 'fourth');
+TRUNCATE items;
 SQL
 $publisher->wait_for_catchup('s');
 
@@ -50,7 +52,9 @@ INSERT|2|second
 MODIFY|1|changed
 MODIFY|2|changed
 REMOVE|1|
+INSERT|4|fourth
 RECORDS
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM items'), '0', 'TRUNCATE has come, and made no record');
 
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 $subscriber->stop;

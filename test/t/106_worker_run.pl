@@ -430,6 +430,24 @@ foreach my $case (
 	like($worker->log, $case->[1], "$case->[0]: message");
 }
 
+# ---- pipes that lead to an API destination ----
+
+$receiver = EventbridgeTest::HttpReceiver->new({ status => 200 }, { status => 500 }, { status => 200 });
+my $hook = sql("SELECT eventbridge.create_api_destination('piped', '" . $receiver->url . "')");
+sql('CREATE TABLE piped (id int PRIMARY KEY)');
+sql(qq{SELECT eventbridge.create_pipe('piped', eventbridge.enable_stream('piped', 'KEYS_ONLY'), '$hook',
+	'{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}', target_parameters => '{"InputTemplate": "{\\"id\\": <\$.dynamodb.Keys.id.N>}"}')});
+sql('INSERT INTO piped SELECT generate_series(1, 3)');
+sql('CALL eventbridge.run_deliveries()');
+$worker = worker();
+wait_for_requests($receiver, 4, 'a pipe: each element is a request, and one is made again');
+is(join(' ', map { $_->{body} } sort { $a->{body} cmp $b->{body} } ($receiver->requests)[ 0, 2, 3 ]),
+	'{"id": "1"} {"id": "2"} {"id": "3"}', 'a pipe: what its template makes');
+wait_for('SELECT count(*) = 0 FROM eventbridge.delivery_retry', 'a pipe: all is delivered');
+stop($worker, 'a pipe');
+$receiver->stop;
+sql("SELECT eventbridge.delete_pipe('piped'), eventbridge.disable_stream('piped'), eventbridge.delete_api_destination('piped')");
+
 $node->safe_psql('postgres', 'CREATE ROLE nobody LOGIN');
 $worker = EventbridgeTest::Worker->start_command('run', $node, '-U', 'nobody');
 is($worker->finish, 2, 'a role without the right');
