@@ -7,10 +7,13 @@
  * takes, so they are an administrator's choice for a whole database, not one
  * of the session.
  *
+ * The settings of deliveries are in delivery/init.c.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "utils/guc.h"
@@ -20,6 +23,7 @@
 char	   *eb_guc_region = NULL;
 char	   *eb_guc_account_id = NULL;
 bool		eb_guc_time_to_live = false;
+int			eb_guc_shared_rule_memory = 1024 * 1024;
 uint64		eb_settings_generation = 0;
 
 /* A region is a word of an ARN: no colon, nothing that needs an escape. */
@@ -77,6 +81,12 @@ eb_define_settings(void)
 							 false,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("eventbridge.shared_rule_memory",
+							"Limit of the shared memory for the rules of large buses, if the library is preloaded.",
+							"With 0 each backend keeps the rules in its own memory.",
+							&eb_guc_shared_rule_memory, 1024 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 
 	/* After the last setting: misspelt names get a warning from now on. */
 	MarkGUCPrefixReserved("eventbridge");

@@ -15,6 +15,9 @@ extern char *eb_guc_account_id;
 /* eventbridge.time_to_live: rows that are deleted have expired. */
 extern bool eb_guc_time_to_live;
 
+/* eventbridge.shared_rule_memory, in kB; see bus/rules_shared.c. */
+extern int	eb_guc_shared_rule_memory;
+
 /*
  * Rises whenever region or account id changes, so that whoever caches an ARN
  * can tell that it is out of date.

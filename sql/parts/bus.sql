@@ -1275,11 +1275,6 @@ BEGIN
 		END LOOP;
 	END IF;
 
-	/* What nothing serves yet is never accepted and silently idle. */
-	IF (target ->> 'Ordered')::boolean THEN
-		PERFORM eventbridge._raise('UnsupportedOperationException', 'ordered targets are not supported yet');
-	END IF;
-
 	/* The whole new definition counts; what waits for the target stays its. */
 	INSERT INTO eventbridge.target AS t
 		(rule_id, id, arn, kind, resource, role_arn, role, input, input_path, input_transformer,
@@ -1306,7 +1301,7 @@ COMMENT ON FUNCTION _put_target(eventbridge.rule, jsonb) IS
 CREATE FUNCTION put_targets(rule text, targets jsonb, event_bus_name text DEFAULT 'default') RETURNS jsonb
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION put_targets(text, jsonb, text) IS
-'Adds targets to a rule that the caller owns, or replaces those of the same ids (PutTargets). Takes AWS''s array of targets; the member Ordered, true where events of one group are to be delivered in order, is ours. Fails, with AWS''s message where it has one, if a target is not valid, leads nowhere, or may not be used by the role it runs as.';
+'Adds targets to a rule that the caller owns, or replaces those of the same ids (PutTargets). Takes AWS''s array of targets; the member Ordered, a boolean, is ours: a target for which it is true gets the events of one group (GroupKey in put_events, group_key in put_event and put_row_event) in the order in which they were put, each after the one before has been delivered or has failed for good; different groups, and events without a group, do not wait for one another. Fails, with AWS''s message where it has one, if a target is not valid, leads nowhere, or may not be used by the role it runs as.';
 
 CREATE FUNCTION _put_targets(p_rule text, p_targets jsonb, p_event_bus_name text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1701,6 +1696,12 @@ CREATE FUNCTION matching_rules(event jsonb, event_bus_name text DEFAULT 'default
 AS 'MODULE_PATHNAME', 'eb_matching_rules' LANGUAGE C STABLE STRICT PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION matching_rules(jsonb, text) IS
 'The names of the enabled rules of a bus that an event would match, without putting it. For roles that may put rules on the bus; the owner of the bus sees all, others their own.';
+
+CREATE FUNCTION shared_rule_sets(OUT event_bus_name text, OUT rules integer, OUT bytes bigint, OUT backends integer,
+								 OUT is_current boolean, OUT built_at timestamptz) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION shared_rule_sets() IS
+'The rules that lie in shared memory, for the buses that the current role owns, or all for members of pg_read_all_stats: number of rules, size, backends that use them, whether backends that start to use them now take these, and when they were put there. None unless the library is preloaded; see the setting eventbridge.shared_rule_memory.';
 
 CREATE FUNCTION put_row_event() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_put_row_event' LANGUAGE C;

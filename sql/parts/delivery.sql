@@ -20,6 +20,7 @@ CREATE TABLE delivery_log_0 (
 	targets bigint[] NOT NULL,
 	lanes oid[] NOT NULL,
 	group_key text,
+	order_xid bigint,
 	event text NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_log_0 IS
@@ -36,6 +37,7 @@ CREATE TABLE delivery_log_1 (
 	targets bigint[] NOT NULL,
 	lanes oid[] NOT NULL,
 	group_key text,
+	order_xid bigint,
 	event text NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_log_1 IS
@@ -52,6 +54,7 @@ CREATE TABLE delivery_log_2 (
 	targets bigint[] NOT NULL,
 	lanes oid[] NOT NULL,
 	group_key text,
+	order_xid bigint,
 	event text NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_log_2 IS
@@ -122,7 +125,9 @@ CREATE TABLE delivery_metric_0 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_0 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -140,7 +145,9 @@ CREATE TABLE delivery_metric_1 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_1 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -158,7 +165,9 @@ CREATE TABLE delivery_metric_2 (
 	looped bigint NOT NULL,
 	start_latency numeric NOT NULL,
 	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL
+	latency numeric NOT NULL,
+	matched bigint NOT NULL,
+	matched_first bigint NOT NULL
 ) WITH (autovacuum_enabled = false);
 COMMENT ON TABLE delivery_metric_2 IS
 'What happened to a target in a batch; latencies are sums of microseconds.';
@@ -197,13 +206,20 @@ CREATE TABLE delivery_retry (
 	attempts integer NOT NULL,
 	next_attempt timestamptz NOT NULL,
 	error_code text,
-	error_message text
+	error_message text,
+	order_group bigint,
+	order_xid bigint,
+	order_no integer,
+	order_batch bigint
 );
 COMMENT ON TABLE delivery_retry IS
-'Deliveries that failed and are tried again.';
+'Deliveries that failed and are tried again, that a client program has in hand, that call procedures, or that wait for their turn. src/delivery/order.c describes the last four columns.';
 COMMENT ON SEQUENCE delivery_retry_retry_id_seq IS 'Keys of delivery_retry.';
 CREATE INDEX delivery_retry_lane_next_attempt_idx ON delivery_retry (lane, next_attempt);
 CREATE INDEX delivery_retry_event_id_idx ON delivery_retry (event_id);
+CREATE INDEX delivery_retry_order_idx ON delivery_retry
+	(lane, target_id, order_group, (attempts = 0), order_xid, ingestion_time, order_no, retry_id)
+	WHERE order_group IS NOT NULL;
 
 CREATE TABLE delivery_outcome (
 	event_id uuid NOT NULL,
@@ -347,6 +363,7 @@ BEGIN
 	NEW.xid := pg_current_xact_id();
 	NEW.no := nextval('eventbridge.delivery_restored_no');
 	NEW.lanes := array_fill(0::oid, ARRAY[cardinality(NEW.targets)]);
+	NEW.order_xid := CASE WHEN NEW.group_key IS NOT NULL THEN NEW.xid::text::bigint END;
 	RETURN NEW;
 END $$;
 COMMENT ON FUNCTION _adopt_log_row() IS
@@ -410,7 +427,7 @@ CREATE FUNCTION _delivery_target(target_id bigint,
 	OUT claim_check boolean, OUT input text, OUT input_path text, OUT paths_map text, OUT template text,
 	OUT rule_name text, OUT rule_arn text, OUT target_arn text, OUT role name,
 	OUT maximum_retry_attempts integer, OUT maximum_event_age_in_seconds integer,
-	OUT obstacle_code text, OUT obstacle text) RETURNS SETOF record
+	OUT obstacle_code text, OUT obstacle text, OUT rule_id bigint, OUT ordered boolean) RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT t.kind, t.resource,
@@ -428,7 +445,7 @@ BEGIN
 		t.maximum_retry_attempts, t.maximum_event_age_in_seconds,
 		CASE o.code WHEN 'ResourceNotFoundException' THEN 'NO_RESOURCE'
 			WHEN 'AccessDeniedException' THEN 'NO_PERMISSIONS' END,
-		o.message
+		o.message, r.rule_id, t.ordered
 	FROM eventbridge.target AS t
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b ON b.bus_id = r.bus_id
@@ -497,10 +514,50 @@ END $$;
 COMMENT ON FUNCTION _bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text) IS
 'Internal: the end of a delivery that failed for good.';
 
+CREATE FUNCTION _has_order(lane oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM eventbridge.delivery_retry AS r WHERE r.lane = $1 AND r.order_group IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION _has_order(oid) IS
+'Internal: whether a lane has deliveries to ordered targets that wait or are retried.';
+
+/*
+ * Deliveries whose turn it is: the first row of each target and group, going
+ * round from the group after the given one. Each step is a look into the
+ * index, whatever the planner thinks of the table's size.
+ */
+CREATE FUNCTION _due_in_order(lane oid, max_deliveries integer, before_batch bigint, until_xid bigint,
+							  after_target bigint, after_group bigint,
+							  OUT retry_id bigint, OUT target_id bigint, OUT order_group bigint) RETURNS SETOF record
+LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+	RETURN QUERY
+	WITH RECURSIVE g AS (
+		(SELECT r.target_id, r.order_group FROM eventbridge.delivery_retry AS r
+		 WHERE r.lane = $1 AND r.order_group IS NOT NULL AND (r.target_id, r.order_group) > ($5, $6)
+		 ORDER BY r.target_id, r.order_group LIMIT 1)
+		UNION ALL
+		SELECT n.* FROM g, LATERAL (
+			SELECT r.target_id, r.order_group FROM eventbridge.delivery_retry AS r
+			WHERE r.lane = $1 AND r.order_group IS NOT NULL AND (r.target_id, r.order_group) > (g.target_id, g.order_group)
+			ORDER BY r.target_id, r.order_group LIMIT 1) AS n)
+	SELECT h.retry_id, g.target_id, g.order_group
+	FROM g, LATERAL (
+		SELECT r.* FROM eventbridge.delivery_retry AS r
+		WHERE r.lane = $1 AND r.target_id = g.target_id AND r.order_group = g.order_group
+		ORDER BY (r.attempts = 0), r.order_xid, r.ingestion_time, r.order_no, r.retry_id LIMIT 1) AS h
+	WHERE (h.next_attempt <= clock_timestamp() OR h.next_attempt = 'infinity')
+		AND (h.attempts > 0 OR h.order_batch < $3 AND h.order_xid <= $4)
+	LIMIT $2;
+END $$;
+COMMENT ON FUNCTION _due_in_order(oid, integer, bigint, bigint, bigint, bigint) IS
+'Internal: deliveries to ordered targets whose turn it is.';
+
 CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_run_deliveries' LANGUAGE C;
 COMMENT ON PROCEDURE run_deliveries(integer) IS
-'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. Cannot run inside a transaction block.';
+'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. A procedure may commit, if this call is a statement of its own. Cannot run inside a transaction block.';
 
 /* --------------------------- client program -------------------------- */
 
@@ -528,7 +585,9 @@ DECLARE
 	retention constant interval := current_setting('eventbridge.log_retention')::interval;
 BEGIN
 	/* A role may have been renamed, a dump restored. */
-	UPDATE eventbridge.delivery_retry AS r SET lane = t.lane
+	UPDATE eventbridge.delivery_retry AS r SET lane = t.lane,
+		order_xid = CASE WHEN r.order_group IS NOT NULL THEN 0 END,
+		order_batch = CASE WHEN r.order_group IS NOT NULL THEN 0 END
 	FROM (SELECT g.target_id, eventbridge._lane(g.kind, coalesce(g.role, u.owner)) AS lane
 		  FROM eventbridge.target AS g JOIN eventbridge.rule AS u USING (rule_id)) AS t
 	WHERE r.target_id = t.target_id AND r.lane <> t.lane;
@@ -560,7 +619,7 @@ BEGIN
 		INSERT INTO eventbridge.delivery_metric_%2$s
 		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
 			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
-			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency)
+			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
 		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', from_set, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over(integer, integer) IS
@@ -935,7 +994,7 @@ COMMENT ON FUNCTION _purge_queue(text) IS 'Internal: see purge_queue.';
 CREATE FUNCTION redrive(queue_name text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION redrive(text) IS
-'Takes the dead letters out of a queue, given by name or ARN, and has them delivered again to the targets that they were meant for, with all their retries. Other messages, and dead letters whose target has been removed, stay. Returns the number of deliveries.';
+'Takes the dead letters out of a queue, given by name or ARN, and has them delivered again to the targets that they were meant for, with all their retries, in no order. Other messages, and dead letters whose target has been removed, stay. Returns the number of deliveries.';
 
 CREATE FUNCTION _redrive(p_queue_name text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1007,7 +1066,7 @@ COMMENT ON FUNCTION _lanes_with_work() IS
 CREATE FUNCTION _next_attempt(lane oid) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN least((SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r WHERE r.lane = $1), eventbridge._next_pipe_attempt($1));
+	RETURN least((SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r WHERE r.lane = $1 AND r.next_attempt < 'infinity'), eventbridge._next_pipe_attempt($1));
 END $$;
 COMMENT ON FUNCTION _next_attempt(oid) IS
 'Internal: when a lane has to be served next although nothing new has come.';
@@ -1020,6 +1079,8 @@ COMMENT ON FUNCTION _next_attempt(oid) IS
 CREATE VIEW rule_metrics WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name,
 		CASE WHEN GROUPING(m.minute) = 0 THEN m.minute END AS minute,
+		sum(m.matched) AS "MatchedEvents",
+		sum(m.matched) AS "TriggeredRules",
 		sum(m.first_attempts) AS "Invocations",
 		sum(m.first_attempts + m.retries) AS "InvocationAttempts",
 		sum(m.successes) AS "SuccessfulInvocationAttempts",
@@ -1038,7 +1099,23 @@ CREATE VIEW rule_metrics WITH (security_barrier) AS
 	GROUP BY GROUPING SETS ((b.name, r.name), (b.name, r.name, m.minute))
 	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
 COMMENT ON VIEW rule_metrics IS
-'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
+'What happened to the targets of a rule, with AWS''s names: in total where minute is null, and per minute of the last hours. MatchedEvents counts the events that the rule matched and had targets for, when a worker first takes them up; what a rule without targets matches leaves nothing behind, and is not counted. A rule is triggered once per event that it matches, so TriggeredRules is the same number here; see bus_metrics. Invocations counts the deliveries that were attempted. Latencies are averages in milliseconds.';
+
+CREATE VIEW bus_metrics WITH (security_barrier) AS
+	SELECT b.name AS event_bus_name, CASE WHEN GROUPING(m.minute) = 0 THEN m.minute END AS minute,
+		sum(m.matched_first) AS "MatchedEvents",
+		sum(m.matched) AS "TriggeredRules",
+		sum(m.first_attempts + m.retries) AS "InvocationAttempts",
+		sum(m.successes) AS "SuccessfulInvocationAttempts",
+		sum(m.retries) AS "RetryInvocationAttempts"
+	FROM (SELECT date_trunc('minute', d.at) AS minute, d.* FROM eventbridge.delivery_metric AS d) AS m
+		JOIN eventbridge.rule AS r USING (rule_id)
+		JOIN eventbridge.event_bus AS b USING (bus_id)
+	WHERE eventbridge._acts_as(current_user, b.owner)
+	GROUP BY GROUPING SETS ((b.name), (b.name, m.minute))
+	HAVING GROUPING(m.minute) = 1 OR m.minute > '-infinity';
+COMMENT ON VIEW bus_metrics IS
+'What the rules of a bus did, with AWS''s names, for the bus''s owner: in total where minute is null, and per minute of the last hours. MatchedEvents counts the events that at least one rule with targets matched, TriggeredRules how many such rules they matched; both when a worker first takes an event up, for the first of its targets that is there then. Rules that have been deleted do not count.';
 
 /* Everything that is known of each delivery, for the views below. */
 CREATE VIEW delivery_state WITH (security_barrier) AS
@@ -1051,9 +1128,21 @@ CREATE VIEW delivery_state WITH (security_barrier) AS
 COMMENT ON VIEW delivery_state IS
 'How far the first attempt of each delivery in the log has come; DELIVERED means that it was made.';
 
+/* Does another delivery of the same group come first? */
+CREATE VIEW delivery_retry_state WITH (security_barrier) AS
+	SELECT r.*, r.order_group IS NOT NULL AND EXISTS (
+			SELECT FROM eventbridge.delivery_retry AS e
+			WHERE e.lane = r.lane AND e.target_id = r.target_id AND e.order_group = r.order_group
+				AND ((e.attempts = 0), e.order_xid, e.ingestion_time, e.order_no, e.retry_id)
+					< ((r.attempts = 0), r.order_xid, r.ingestion_time, r.order_no, r.retry_id)) AS is_behind
+	FROM eventbridge.delivery_retry AS r;
+COMMENT ON VIEW delivery_retry_state IS
+'The rows of delivery_retry, and whether they wait for an earlier delivery of their group.';
+
 CREATE VIEW delivery_status WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		coalesce(l.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
+		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
+		coalesce(y.waiting_for_group, 0) AS waiting_for_group,
 		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
 		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
 	FROM eventbridge.target AS t
@@ -1063,14 +1152,16 @@ CREATE VIEW delivery_status WITH (security_barrier) AS
 				count(*) FILTER (WHERE s.status = 'IN_FLIGHT') AS in_flight, min(s.ingestion_time) AS oldest
 			FROM eventbridge.delivery_state AS s WHERE s.status <> 'DELIVERED' GROUP BY 1) AS l USING (target_id)
 		LEFT JOIN (SELECT x.target_id, count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NULL) AS in_flight,
-				count(*) FILTER (WHERE x.attempts = 0 OR x.error_code IS NOT NULL) AS retrying,
+				count(*) FILTER (WHERE x.attempts = 0 AND NOT x.is_behind) AS waiting,
+				count(*) FILTER (WHERE x.attempts = 0 AND x.is_behind) AS waiting_for_group,
+				count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NOT NULL) AS retrying,
 				min(x.ingestion_time) AS oldest
-			FROM eventbridge.delivery_retry AS x GROUP BY 1) AS y USING (target_id)
+			FROM eventbridge.delivery_retry_state AS x GROUP BY 1) AS y USING (target_id)
 		LEFT JOIN (SELECT (m.dead_letter ->> 'target_id')::bigint AS target_id, count(*) AS dead
 			FROM eventbridge.queue_message AS m WHERE m.dead_letter IS NOT NULL GROUP BY 1) AS q USING (target_id)
 	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
 COMMENT ON VIEW delivery_status IS
-'Per target: deliveries that wait, that a worker has taken, that are tried again, that lie in a dead-letter queue, and the age of the oldest that is not delivered.';
+'Per target: deliveries that wait, that a worker has taken, that wait for an earlier delivery of their group, that are tried again, that lie in a dead-letter queue, and the age of the oldest that is not delivered.';
 
 CREATE VIEW dead_letters WITH (security_barrier) AS
 	SELECT q.name AS queue_name, m.message_id, m.event_id, m.sent_at,
@@ -1089,12 +1180,12 @@ COMMENT ON VIEW dead_letters IS
 CREATE VIEW delivery_trace WITH (security_barrier) AS
 	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
 		CASE WHEN y.retry_id IS NOT NULL THEN
-				CASE WHEN y.attempts = 0 THEN 'WAITING' WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
+				CASE WHEN y.attempts = 0 AND y.is_behind THEN 'WAITING_FOR_GROUP' WHEN y.attempts = 0 THEN 'WAITING' WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
 			ELSE coalesce(o.status, s.status) END AS status,
 		coalesce(y.attempts, o.attempts, CASE s.status WHEN 'DELIVERED' THEN 1 ELSE 0 END) AS attempts,
 		coalesce(y.error_code, o.error_code) AS error_code,
 		coalesce(y.error_message, o.error_message) AS error_message,
-		y.next_attempt
+		nullif(y.next_attempt, 'infinity') AS next_attempt
 	FROM (SELECT event_id, target_id FROM eventbridge.delivery_state
 		  UNION SELECT event_id, target_id FROM eventbridge.delivery_retry
 		  UNION SELECT event_id, target_id FROM eventbridge.delivery_outcome) AS e
@@ -1102,7 +1193,7 @@ CREATE VIEW delivery_trace WITH (security_barrier) AS
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b USING (bus_id)
 		LEFT JOIN eventbridge.delivery_state AS s USING (event_id, target_id)
-		LEFT JOIN eventbridge.delivery_retry AS y USING (event_id, target_id)
+		LEFT JOIN eventbridge.delivery_retry_state AS y USING (event_id, target_id)
 		LEFT JOIN LATERAL (SELECT x.* FROM eventbridge.delivery_outcome AS x
 			WHERE x.event_id = e.event_id AND x.target_id = e.target_id ORDER BY x.at DESC LIMIT 1) AS o ON true
 	WHERE eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner);
@@ -1118,9 +1209,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp ROWS 5 AS $$
 	FROM eventbridge.delivery_trace AS d WHERE d.event_id = $1 ORDER BY 1, 2, 3
 $$;
 COMMENT ON FUNCTION explain_delivery(uuid) IS
-'What has become of an event: a row for each target that a rule matched it for. status is WAITING, IN_FLIGHT, RETRYING, DELIVERED, DEAD (in its dead-letter queue) or DROPPED (it has none). Events leave the log after eventbridge.log_retention.';
+'What has become of an event: a row for each target that a rule matched it for. status is WAITING, WAITING_FOR_GROUP (for an earlier delivery of its group, to a target that wants them in order), IN_FLIGHT, RETRYING, DELIVERED, DEAD (in its dead-letter queue) or DROPPED (it has none). Events leave the log after eventbridge.log_retention.';
 
-GRANT SELECT ON queues, rule_metrics, delivery_status, dead_letters, delivery_trace TO PUBLIC;
+GRANT SELECT ON queues, rule_metrics, bus_metrics, delivery_status, dead_letters, delivery_trace TO PUBLIC;
 
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
@@ -1130,7 +1221,7 @@ REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),
 	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
-	worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
+	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
 	worker_sleep(oid), worker_may_rest(text), worker_wake(oid),
 	create_queue(text, jsonb), delete_queue(text)
 	FROM PUBLIC;

@@ -36,13 +36,13 @@ COMMENT ON FUNCTION event_pattern_support(internal) IS 'Planner support for matc
 
 CREATE FUNCTION matches(event jsonb, pattern event_pattern) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'event_pattern_matches'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION matches(jsonb, event_pattern) IS
 'Does the event match the pattern, as AWS EventBridge defines it? An event that is not a JSON object does not. The function under the operator @~.';
 
 CREATE FUNCTION event_pattern_matched_by(pattern event_pattern, event jsonb) RETURNS boolean
 	AS 'MODULE_PATHNAME'
-	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT event_pattern_support;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10 SUPPORT event_pattern_support;
 COMMENT ON FUNCTION event_pattern_matched_by(event_pattern, jsonb) IS
 'Is the pattern matched by the event? The function under the operator ~@.';
 

@@ -31,14 +31,19 @@ typedef struct EbIndexedRule
 	char	   *owner;
 } EbIndexedRule;
 
+/* buses_cache.c */
+extern bool eb_bus_exists(int64 bus_id);
+extern const char *eb_bus_name(int64 bus_id, Oid roleid);
+extern bool eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner);
+extern const char *eb_bus_name_of_arn(const char *name_or_arn);
+
 /* rules_cache.c */
 extern void eb_bus_init(void);
+extern void eb_rules_forget_gone(void);
 extern int	eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
 									EbMatchedTarget **targets);
 extern int	eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,
 								  EbMatchingRule **matching);
-extern bool eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner);
-extern const char *eb_bus_name_of_arn(const char *name_or_arn);
 
 /* rules_index.c */
 extern int	eb_bus_rules_by_index(Relation rule, Snapshot snapshot, int64 bus_id,

@@ -1,26 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * rules_cache.c
- *	  What a backend knows of buses, permissions, rules and targets.
+ *	  What a backend knows of rules and targets.
  *
- * Whoever puts an event asks three questions: which bus is meant, may I, and
- * which targets want it.  They are answered from memory.  Buses and
- * permissions are few and are read together; the rules of a bus are read when
- * first asked for, and the targets of a rule when it first matches.
+ * Whoever puts an event asks which targets want it.  That is answered from
+ * memory: the rules of a bus are read when first asked for, and the targets of
+ * a rule when it first matches.
  *
  * The tables are read as the server reads its own catalogs: with a snapshot
  * taken at that moment, at every isolation level.  So a transaction sees what
  * has been committed and what it changed itself, and no rule that another
- * transaction has not committed.
- *
- * Each of the tables has triggers, cache_invalidate(), that send a relcache
- * invalidation for it.  The server delivers it to this backend at the end of
- * the command, to all others after commit, and undoes it when a
- * subtransaction rolls back; that is when our own entries become stale too.
- * The callback may run at any moment in which a lock is taken, so it only
- * counts, for each table; what is stale is renewed at the next question.
- * Whatever is read carries the count from before it was read: an invalidation
- * that arrives meanwhile makes it stale from the beginning.
+ * transaction has not committed.  tables.c tells how a backend learns that
+ * what it has read is out of date.
  *
  * Rules are renewed, not thrown away: of the many rules of a bus one has
  * changed, and the rule set has its own ways to take that in.  A row that
@@ -34,6 +25,13 @@
  * have.  So the first event of a backend, and the first after a rule has
  * changed, cost about as little with 100,000 rules as with a thousand.
  *
+ * Many rules are kept in an image that the backends share, if the library is
+ * preloaded (rules_shared.c).  The rows of the table are looked at all the
+ * same, but the rules whose rows are in the image are not read; the backend
+ * keeps the others, as if the image were something that it had read before.
+ * Where there is no image, or too little of it is of use, one backend makes
+ * another; the rest go on with the index, or with what they have.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -43,11 +41,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
-#include "commands/trigger.h"
-#include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -58,84 +52,17 @@
 #include "utils/snapmgr.h"
 
 #include "bus/bus.h"
+#include "bus/rules_shared.h"
+#include "bus/tables.h"
 #include "compat.h"
+#include "log/internal.h"
 #include "ruleset/ruleset.h"
-
-/* Columns of the tables, in the order of sql/parts/bus.sql. */
-enum
-{
-	BUS_BUS_ID = 1,
-	BUS_NAME,
-	BUS_OWNER
-};
-
-enum
-{
-	PERMISSION_BUS_ID = 1,
-	PERMISSION_STATEMENT_ID,
-	PERMISSION_ACTION,
-	PERMISSION_PRINCIPAL
-};
-
-enum
-{
-	RULE_RULE_ID = 1,
-	RULE_BUS_ID,
-	RULE_NAME,
-	RULE_OWNER,
-	RULE_STATE,
-	RULE_EVENT_PATTERN
-};
-
-enum
-{
-	TARGET_TARGET_ID = 1,
-	TARGET_RULE_ID
-};
-
-enum
-{
-	TABLE_EVENT_BUS,
-	TABLE_PERMISSION,
-	TABLE_RULE,
-	TABLE_TARGET,
-	NTABLES
-};
-
-static const char *const table_names[NTABLES] = {
-	"event_bus", "event_bus_permission", "rule", "target"
-};
 
 /* Index by which rules are read per bus, and targets per rule. */
 static const char *const rule_index_name = "rule_bus_id_name_key";
 static const char *const target_index_name = "target_rule_id_id_key";
 
-typedef struct CachedPermission
-{
-	EbBusAction action;
-	char	   *principal;		/* role, or NULL for every role */
-} CachedPermission;
-
-typedef struct CachedBus
-{
-	int64		bus_id;
-	char	   *name;
-	char	   *owner;
-	int			npermissions;
-	CachedPermission *permissions;
-} CachedBus;
-
-/* Buses and permissions; thrown away when stale. */
-typedef struct BusCache
-{
-	MemoryContext context;
-	uint64		bus_count;		/* invalidations before it was read */
-	uint64		permission_count;
-	int			nbuses;
-	CachedBus  *buses;
-} BusCache;
-
-/* A rule that is enabled and has a pattern. */
+/* A rule that is enabled and has a pattern; not of the image. */
 typedef struct CachedRule
 {
 	int64		rule_id;		/* hash key */
@@ -145,11 +72,17 @@ typedef struct CachedRule
 	uint64		seen;			/* renewal that met it last */
 	char	   *name;
 	char	   *owner;
-	bool		has_targets;	/* the targets have been read */
+} CachedRule;
+
+/* The targets of a rule that has matched. */
+typedef struct CachedTargets
+{
+	int64		rule_id;		/* hash key */
+	bool		valid;			/* they have been read */
 	uint64		target_count;	/* invalidations before they were */
 	int			ntargets;
 	int64	   *target_ids;
-} CachedRule;
+} CachedTargets;
 
 /* With fewer rules than this the index is not asked. */
 #define MANY_RULES 1000
@@ -159,6 +92,8 @@ typedef struct CachedRule
 #define RENEWED_PER_EVENT 500
 /* Events after which the number of rules is looked at again. */
 #define EVENTS_TO_CHECK (MANY_RULES / READ_PER_EVENT)
+/* An image is made again when more than this part of the rules have changed. */
+#define IMAGE_RATIO 16
 
 /* The rules of a bus; renewed when stale. */
 typedef struct CachedRules
@@ -170,167 +105,22 @@ typedef struct CachedRules
 	bool		valid;			/* has been read at all */
 	uint32		asked;			/* events since, while stale, or before it was read */
 	uint32		checked;		/* asked: there are too many to read them */
+	bool		is_first;		/* there is no image, either */
+	dsm_segment *segment;		/* of the image, or NULL */
+	const EbRuleImage *image;
 	HTAB	   *by_id;			/* of CachedRule */
-	EbRuleSet  *set;			/* their patterns, by rule id */
+	HTAB	   *targets;		/* of CachedTargets */
+	EbRuleSet  *set;			/* the patterns, by rule id */
 } CachedRules;
 
-static BusCache *bus_cache = NULL;
 static HTAB *rules_cache = NULL;	/* of CachedRules */
 
-/* Invalidations seen so far, by table. */
-static uint64 counts[NTABLES];
-
-/* What the callback listens for; InvalidOid where not yet known. */
-static Oid	table_oids[NTABLES];
-
-PG_FUNCTION_INFO_V1(eb_cache_invalidate);
-
-/* May run at any time: counts, and nothing else. */
-static void
-count_invalidation(Datum arg, Oid relid)
-{
-	for (int i = 0; i < NTABLES; i++)
-		if (relid == InvalidOid || relid == table_oids[i])
-			counts[i]++;
-}
-
+/* Called when the library is loaded. */
 void
 eb_bus_init(void)
 {
-	CacheRegisterRelcacheCallback(count_invalidation, (Datum) 0);
-}
-
-/*
- * Trigger on each of the tables: makes every backend forget what it knows of
- * them, in the sense of this file's first comment.
- */
-Datum
-eb_cache_invalidate(PG_FUNCTION_ARGS)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function cache_invalidate() must be called as a trigger")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
-	PG_RETURN_POINTER(NULL);
-}
-
-/*
- * Looks up what the callback listens for.  This comes before anything that is
- * read is counted: an invalidation of a table not yet known would be missed.
- */
-static void
-find_tables(void)
-{
-	Oid			namespace_oid = get_namespace_oid("eventbridge", true);
-
-	for (int i = 0; i < NTABLES; i++)
-	{
-		Oid			relid = InvalidOid;
-
-		if (OidIsValid(namespace_oid))
-			relid = get_relname_relid(table_names[i], namespace_oid);
-		if (!OidIsValid(relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("table \"eventbridge.%s\" does not exist",
-							table_names[i]),
-					 errhint("The extension is not created in this database.")));
-		table_oids[i] = relid;
-	}
-}
-
-/* A column that is declared NOT NULL. */
-static Datum
-get_column(HeapTuple tuple, TupleDesc desc, int attnum)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
-
-	if (isnull)
-		elog(ERROR, "unexpected null in column %d", attnum);
-	return value;
-}
-
-/* Reads all buses into the cache; the caller has set the memory context. */
-static void
-read_buses(BusCache *into, Snapshot snapshot)
-{
-	Relation	rel = table_open(table_oids[TABLE_EVENT_BUS], AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
-										  0, NULL);
-	HeapTuple	tuple;
-	int			allocated = 8;
-
-	into->buses = palloc(allocated * sizeof(CachedBus));
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CachedBus  *bus;
-
-		if (into->nbuses == allocated)
-		{
-			allocated *= 2;
-			into->buses = repalloc(into->buses,
-								   allocated * sizeof(CachedBus));
-		}
-		bus = &into->buses[into->nbuses++];
-		memset(bus, 0, sizeof(CachedBus));
-		bus->bus_id = DatumGetInt64(get_column(tuple, desc, BUS_BUS_ID));
-		bus->name = TextDatumGetCString(get_column(tuple, desc, BUS_NAME));
-		bus->owner = pstrdup(NameStr(*DatumGetName(get_column(tuple, desc,
-															  BUS_OWNER))));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-}
-
-static CachedBus *
-find_bus(BusCache *in, int64 bus_id)
-{
-	for (int i = 0; i < in->nbuses; i++)
-		if (in->buses[i].bus_id == bus_id)
-			return &in->buses[i];
-	return NULL;
-}
-
-/* Reads all permissions; the caller has set the memory context. */
-static void
-read_permissions(BusCache *into, Snapshot snapshot)
-{
-	Relation	rel = table_open(table_oids[TABLE_PERMISSION], AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
-										  0, NULL);
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CachedBus  *bus = find_bus(into,
-								   DatumGetInt64(get_column(tuple, desc,
-															PERMISSION_BUS_ID)));
-		CachedPermission *permission;
-		char	   *action;
-		Datum		principal;
-		bool		isnull;
-
-		if (bus == NULL)
-			continue;
-		bus->permissions = bus->npermissions == 0 ?
-			palloc(sizeof(CachedPermission)) :
-			repalloc(bus->permissions,
-					 (bus->npermissions + 1) * sizeof(CachedPermission));
-		permission = &bus->permissions[bus->npermissions++];
-		action = TextDatumGetCString(get_column(tuple, desc,
-												PERMISSION_ACTION));
-		permission->action = strcmp(action, "events:PutEvents") == 0 ?
-			EB_BUS_PUT_EVENTS : EB_BUS_PUT_RULE;
-		principal = heap_getattr(tuple, PERMISSION_PRINCIPAL, desc, &isnull);
-		permission->principal = isnull ? NULL :
-			pstrdup(NameStr(*DatumGetName(principal)));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	eb_tables_init();
+	eb_shared_rules_init();
 }
 
 /* The place for the rules of a bus, whether they have been read or not. */
@@ -362,133 +152,171 @@ static void
 forget_rules(CachedRules *rules)
 {
 	MemoryContext context = rules->context;
+	dsm_segment *segment = rules->segment;
 
 	rules->valid = false;
+	rules->image = NULL;
 	rules->by_id = NULL;
+	rules->targets = NULL;
 	rules->set = NULL;
 	rules->context = NULL;
+	rules->segment = NULL;
 	if (context != NULL)
 		MemoryContextDelete(context);
+	if (segment != NULL)
+		dsm_detach(segment);
 }
 
 /* The rules of buses that are no more are forgotten. */
-static void
-forget_rules_of_gone_buses(void)
+void
+eb_rules_forget_gone(void)
 {
 	HASH_SEQ_STATUS status;
 	CachedRules *rules;
 
+	eb_shared_rules_retain(eb_table_oids[EB_TABLE_RULE], eb_bus_exists);
 	if (rules_cache == NULL)
 		return;
 	hash_seq_init(&status, rules_cache);
 	while ((rules = hash_seq_search(&status)) != NULL)
-		if (find_bus(bus_cache, rules->bus_id) == NULL)
+		if (!eb_bus_exists(rules->bus_id))
 		{
 			forget_rules(rules);
 			hash_search(rules_cache, &rules->bus_id, HASH_REMOVE, NULL);
 		}
 }
 
-/*
- * Buses and permissions, read again if they are stale.  What it gave before
- * may be gone then, so callers keep nothing of it across another call.
- */
-static BusCache *
-get_buses(void)
+static HTAB *
+create_by_id(const char *title, Size entry_size, MemoryContext context)
 {
-	MemoryContext context;
-	MemoryContext oldcontext;
-	Snapshot	snapshot;
-	BusCache   *fresh;
-
-	AcceptInvalidationMessages();
-	if (bus_cache != NULL)
-	{
-		MemoryContext stale = bus_cache->context;
-
-		if (bus_cache->bus_count == counts[TABLE_EVENT_BUS] &&
-			bus_cache->permission_count == counts[TABLE_PERMISSION])
-			return bus_cache;
-		bus_cache = NULL;
-		MemoryContextDelete(stale);
-	}
-
-	/* Built aside: an error while reading leaves nothing half-built. */
-	find_tables();
-	context = AllocSetContextCreate(CurrentMemoryContext,
-									"eventbridge buses",
-									ALLOCSET_SMALL_SIZES);
-	oldcontext = MemoryContextSwitchTo(context);
-	fresh = palloc0(sizeof(BusCache));
-	fresh->context = context;
-	fresh->bus_count = counts[TABLE_EVENT_BUS];
-	fresh->permission_count = counts[TABLE_PERMISSION];
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	read_buses(fresh, snapshot);
-	read_permissions(fresh, snapshot);
-	UnregisterSnapshot(snapshot);
-	MemoryContextSwitchTo(oldcontext);
-
-	MemoryContextSetParent(context, CacheMemoryContext);
-	bus_cache = fresh;
-	forget_rules_of_gone_buses();
-	return bus_cache;
-}
-
-/* An empty place for the rules of a bus. */
-static void
-start_rules(CachedRules *rules)
-{
-	MemoryContext context;
 	HASHCTL		info = {0};
 
+	info.keysize = sizeof(int64);
+	info.entrysize = entry_size;
+	info.hcxt = context;
+	return hash_create(title, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* An empty place for the rules of a bus, with an image or without (NULL). */
+static void
+start_rules(CachedRules *rules, dsm_segment *segment)
+{
+	MemoryContext context;
+
 	forget_rules(rules);
+	rules->segment = segment;
 	context = AllocSetContextCreate(CacheMemoryContext,
 									"eventbridge rules of a bus",
 									ALLOCSET_DEFAULT_SIZES);
 	rules->context = context;
-	info.keysize = sizeof(int64);
-	info.entrysize = sizeof(CachedRule);
-	info.hcxt = context;
-	rules->by_id = hash_create("eventbridge rules", 64, &info,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	rules->set = eb_ruleset_create(context);
+	rules->by_id = create_by_id("eventbridge rules", sizeof(CachedRule), context);
+	rules->targets = create_by_id("eventbridge targets", sizeof(CachedTargets), context);
+	if (segment == NULL)
+		rules->set = eb_ruleset_create(context);
+	else
+	{
+		const EbRuleImage *image = dsm_segment_address(segment);
+
+		rules->set = eb_ruleset_create_on(context, eb_image_at(image, image->set),
+										  eb_image_at(image, image->ids));
+		rules->image = image;
+	}
 }
 
-static void
-forget_targets(CachedRule *rule)
+/*
+ * If there is an image for the bus that is not ours, we start anew with that,
+ * and have read nothing.
+ */
+static bool
+take_image(CachedRules *rules)
 {
-	rule->has_targets = false;
-	rule->ntargets = 0;
-	if (rule->target_ids != NULL)
-	{
-		pfree(rule->target_ids);
-		rule->target_ids = NULL;
-	}
+	Oid			table = eb_table_oids[EB_TABLE_RULE];
+	dsm_segment *segment;
+	uint64		number;
+
+	(void) eb_shared_rules_look(table, rules->bus_id, &number);
+	if (number == 0 || (rules->image != NULL && rules->image->number == number))
+		return false;
+	segment = eb_shared_rules_attach(table, rules->bus_id);
+	if (segment == NULL)
+		return false;
+	start_rules(rules, segment);
+	return true;
+}
+
+/* A rule that was read is no more, or its image has it. */
+static void
+drop_rule(CachedRules *rules, CachedRule *rule)
+{
+	CachedTargets *targets = hash_search(rules->targets, &rule->rule_id, HASH_REMOVE, NULL);
+
+	if (targets != NULL && targets->target_ids != NULL)
+		pfree(targets->target_ids);
+	eb_ruleset_remove(rules->set, rule->rule_id);
+	pfree(rule->name);
+	pfree(rule->owner);
+	hash_search(rules->by_id, &rule->rule_id, HASH_REMOVE, NULL);
+}
+
+static bool
+is_same_row(HeapTuple tuple, TransactionId xmin, ItemPointerData tid)
+{
+	return HeapTupleHeaderGetRawXmin(tuple->t_data) == xmin &&
+		ItemPointerEquals(&tuple->t_self, &tid);
+}
+
+/*
+ * Is the row in the image?  Then its rule is taken from there.  *next is the
+ * row that is expected, as they come in the same order.
+ */
+static bool
+take_from_image(CachedRules *rules, HeapTuple tuple, int64 rule_id,
+				CachedRule *rule, uint32 *next)
+{
+	const EbRuleImage *image = rules->image;
+	const EbImageRow *rows = eb_image_rows(image);
+	const EbImageRow *row;
+
+	if (*next < image->nrules && rows[*next].rule_id == rule_id)
+		row = &rows[*next];
+	else
+		row = eb_image_find(image, rule_id);
+	if (row == NULL)
+		return false;
+	*next = row - rows + 1;
+	if (!is_same_row(tuple, row->xmin, row->tid))
+		return false;
+	if (rule != NULL)
+		drop_rule(rules, rule);
+	eb_ruleset_restore(rules->set, row->position);
+	return true;
 }
 
 /*
  * Takes in one row: a rule that is new, or has changed, or is what it was.
  */
 static void
-take_row(CachedRules *rules, HeapTuple tuple, TupleDesc desc)
+take_row(CachedRules *rules, HeapTuple tuple, TupleDesc desc, uint32 *next)
 {
-	int64		rule_id = DatumGetInt64(get_column(tuple, desc, RULE_RULE_ID));
+	int64		rule_id = DatumGetInt64(eb_tables_column(tuple, desc, RULE_RULE_ID));
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	CachedRule *rule = hash_search(rules->by_id, &rule_id, HASH_FIND, NULL);
+	CachedRule *rule = NULL;
 	char	   *state;
 	Datum		pattern;
 	bool		isnull;
 	bool		found;
 
-	if (rule != NULL && rule->settled && rule->xmin == xmin &&
-		ItemPointerEquals(&rule->tid, &tuple->t_self))
+	if (hash_get_num_entries(rules->by_id) > 0)
+		rule = hash_search(rules->by_id, &rule_id, HASH_FIND, NULL);
+	if (rules->image != NULL && take_from_image(rules, tuple, rule_id, rule, next))
+		return;
+	if (rule != NULL && rule->settled && is_same_row(tuple, rule->xmin, rule->tid))
 	{
 		rule->seen = rules->renewal;
 		return;
 	}
 
-	state = TextDatumGetCString(get_column(tuple, desc, RULE_STATE));
+	state = TextDatumGetCString(eb_tables_column(tuple, desc, RULE_STATE));
 	pattern = heap_getattr(tuple, RULE_EVENT_PATTERN, desc, &isnull);
 	if (strcmp(state, "DISABLED") == 0 || isnull)
 		return;
@@ -505,11 +333,11 @@ take_row(CachedRules *rules, HeapTuple tuple, TupleDesc desc)
 	}
 	rule->seen = rules->renewal;
 	rule->name = MemoryContextStrdup(rules->context,
-									 TextDatumGetCString(get_column(tuple, desc,
-																	RULE_NAME)));
+									 TextDatumGetCString(eb_tables_column(tuple, desc,
+																		  RULE_NAME)));
 	rule->owner = MemoryContextStrdup(rules->context,
-									  NameStr(*DatumGetName(get_column(tuple, desc,
-																	   RULE_OWNER))));
+									  NameStr(*DatumGetName(eb_tables_column(tuple, desc,
+																			 RULE_OWNER))));
 	rule->tid = tuple->t_self;
 	rule->xmin = xmin;
 	rule->settled = !TransactionIdIsCurrentTransactionId(xmin);
@@ -524,33 +352,34 @@ drop_unseen(CachedRules *rules)
 
 	hash_seq_init(&status, rules->by_id);
 	while ((rule = hash_seq_search(&status)) != NULL)
-	{
-		if (rule->seen == rules->renewal)
-			continue;
-		eb_ruleset_remove(rules->set, rule->rule_id);
-		forget_targets(rule);
-		pfree(rule->name);
-		pfree(rule->owner);
-		hash_search(rules->by_id, &rule->rule_id, HASH_REMOVE, NULL);
-	}
+		if (rule->seen != rules->renewal)
+			drop_rule(rules, rule);
 }
 
-/* Reads the rules of a bus, or what has changed in them. */
+/*
+ * Reads the rules of a bus, or what has changed in them.  What an error leaves
+ * half-renewed is not valid, and is read anew.
+ */
 static void
-renew_rules(CachedRules *rules)
+read_rules(CachedRules *rules)
 {
-	Relation	rel = table_open(table_oids[TABLE_RULE], AccessShareLock);
+	uint64		count = eb_table_counts[EB_TABLE_RULE];
+	Relation	rel = table_open(eb_table_oids[EB_TABLE_RULE], AccessShareLock);
 	Oid			index = get_relname_relid(rule_index_name,
 										  RelationGetNamespace(rel));
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "eventbridge rule",
 													  ALLOCSET_DEFAULT_SIZES);
+	uint32		next = 0;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	rules->valid = false;
 	rules->renewal++;
+	if (rules->image != NULL)
+		eb_ruleset_hide_base(rules->set);
 	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(rules->bus_id));
 	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
@@ -559,7 +388,7 @@ renew_rules(CachedRules *rules)
 		MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();
-		take_row(rules, tuple, RelationGetDescr(rel));
+		take_row(rules, tuple, RelationGetDescr(rel), &next);
 		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(row_context);
 	}
@@ -569,13 +398,158 @@ renew_rules(CachedRules *rules)
 	MemoryContextDelete(row_context);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+	rules->rule_count = count;
+	rules->valid = true;
+	rules->asked = rules->checked = 0;
+}
+
+/* ---------- Sharing ---------- */
+
+/*
+ * Are there many rules, and too few of them in an image?  What this
+ * transaction has changed is not for others, so it makes no images.
+ */
+static bool
+is_worth_sharing(const CachedRules *rules)
+{
+	int			n = eb_ruleset_count(rules->set);
+	int			own = hash_get_num_entries(rules->by_id);
+
+	if (n < MANY_RULES)
+		return false;
+	if (rules->image != NULL)
+	{
+		int			of_no_use = rules->image->nrules - (n - own);
+
+		if (Max(own, of_no_use) <= n / IMAGE_RATIO)
+			return false;
+	}
+	return eb_shared_rules_possible() && !eb_shared_rules_failed() &&
+		!eb_tables_changed_here();
+}
+
+static int
+compare_new_rows(const void *a, const void *b)
+{
+	return strcmp(((const EbNewRow *) a)->name, ((const EbNewRow *) b)->name);
+}
+
+/* The rows of the rules with these numbers; false if one is not committed. */
+static bool
+collect_rows(const CachedRules *rules, const int64 *ids, int n, EbNewRow *rows)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const CachedRule *rule = hash_search(rules->by_id, &ids[i], HASH_FIND, NULL);
+
+		if (rule == NULL)
+		{
+			rows[i].row = *eb_image_find(rules->image, ids[i]);
+			rows[i].name = eb_image_name(rules->image, rows[i].row.name);
+			rows[i].owner = eb_image_name(rules->image, rows[i].row.owner);
+		}
+		else if (rule->settled)
+		{
+			rows[i].row.rule_id = rule->rule_id;
+			rows[i].row.tid = rule->tid;
+			rows[i].row.xmin = rule->xmin;
+			rows[i].name = rule->name;
+			rows[i].owner = rule->owner;
+		}
+		else
+			return false;
+		rows[i].row.position = i;
+	}
+	qsort(rows, n, sizeof(EbNewRow), compare_new_rows);
+	return true;
+}
+
+/*
+ * Puts the rules into an image of their own, and starts anew with that.  False
+ * if it could not be; then nothing has changed.
+ */
+static bool
+share_rules(CachedRules *rules)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "eventbridge rules to be shared",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	int			n = eb_ruleset_count(rules->set);
+	EbNewRow   *rows = MemoryContextAllocHuge(context, n * sizeof(EbNewRow));
+	int64	   *ids;
+	EbPatternSet *set = eb_ruleset_compile(rules->set, &ids);
+	dsm_segment *segment = NULL;
+
+	if (collect_rows(rules, ids, n, rows))
+		segment = eb_shared_rules_publish(eb_table_oids[EB_TABLE_RULE], rules->bus_id,
+										  set, ids, n, rows);
+	if (segment != NULL)
+		start_rules(rules, segment);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return segment != NULL;
+}
+
+static bool
+lock_image(const CachedRules *rules)
+{
+	return eb_lock(EB_LOCK_RULES, (uint32) (rules->bus_id >> 32), (uint32) rules->bus_id,
+				   ExclusiveLock, false, false);
+}
+
+static void
+unlock_image(const CachedRules *rules)
+{
+	eb_unlock(EB_LOCK_RULES, (uint32) (rules->bus_id >> 32), (uint32) rules->bus_id,
+			  ExclusiveLock, false);
+}
+
+/*
+ * Reads the rules of a bus, or what has changed in them, with an image if
+ * there is one or should be.  False if they are many and another backend is
+ * just making their image: it is not worth while to read them all.
+ */
+static bool
+renew_rules(CachedRules *rules)
+{
+	bool		locked = false;
+
+	/* If it has asked the index before, there are many. */
+	if (rules->is_first && rules->asked > 0 && eb_shared_rules_possible())
+	{
+		if (!lock_image(rules))
+			return false;
+		locked = true;
+	}
+	if (!rules->valid)
+		start_rules(rules, NULL);
+	(void) take_image(rules);
+	read_rules(rules);
+
+	if (rules->image != NULL && eb_ruleset_count(rules->set) < MANY_RULES / 2 &&
+		!eb_tables_changed_here())
+	{
+		eb_shared_rules_retire(eb_table_oids[EB_TABLE_RULE], rules->bus_id);
+		start_rules(rules, NULL);
+		read_rules(rules);
+	}
+	if (is_worth_sharing(rules) && (locked || lock_image(rules)))
+	{
+		locked = true;
+		if (take_image(rules) || share_rules(rules))
+			read_rules(rules);
+	}
+	if (locked)
+		unlock_image(rules);
+	return true;
 }
 
 /* Has the bus more rules than that? */
 static bool
 has_more_rules(int64 bus_id, int64 number)
 {
-	Relation	rel = table_open(table_oids[TABLE_RULE], AccessShareLock);
+	Relation	rel = table_open(eb_table_oids[EB_TABLE_RULE], AccessShareLock);
 	Oid			index = get_relname_relid(rule_index_name,
 										  RelationGetNamespace(rel));
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -604,18 +578,31 @@ has_more_rules(int64 bus_id, int64 number)
 static bool
 is_index_better(CachedRules *rules)
 {
-	if (rules->valid)
-	{
-		int64		n = hash_get_num_entries(rules->by_id);
+	Oid			table = eb_table_oids[EB_TABLE_RULE];
+	int64		n;
+	uint64		number;
 
+	if (rules->valid)
+		n = eb_ruleset_count(rules->set);
+	else
+		n = eb_shared_rules_look(table, rules->bus_id, &number);
+	rules->is_first = !rules->valid && n == 0;
+	if (!rules->is_first)
 		return n >= MANY_RULES && rules->asked < n / RENEWED_PER_EVENT;
-	}
+
+	/* Without an image it is what all backends have asked for that counts. */
+	eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	if (rules->asked >= rules->checked)
 	{
-		if (!has_more_rules(rules->bus_id,
-							Max(MANY_RULES, (int64) rules->asked * READ_PER_EVENT)))
-			return false;
-		rules->checked = Max(EVENTS_TO_CHECK, rules->asked * 2);
+		bool		too_many = has_more_rules(rules->bus_id,
+											  Max(MANY_RULES,
+												  (int64) rules->asked * READ_PER_EVENT));
+
+		/* The others look again later, also while we read the rules for all. */
+		if (too_many || rules->asked > 0)
+			rules->checked = Max(EVENTS_TO_CHECK, rules->asked * 2);
+		eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
+		return too_many;
 	}
 	return true;
 }
@@ -629,37 +616,27 @@ static CachedRules *
 get_rules(int64 bus_id, bool *by_index)
 {
 	CachedRules *rules;
-	uint64		count;
 
 	*by_index = false;
 	if (bus_id == 0)
 		return NULL;
 	AcceptInvalidationMessages();
 	rules = find_rules(bus_id);
-	if (!rules->valid || rules->rule_count != counts[TABLE_RULE])
+	if (!rules->valid || rules->rule_count != eb_table_counts[EB_TABLE_RULE])
 	{
-		find_tables();
-		*by_index = is_index_better(rules);
+		eb_tables_find();
+		*by_index = is_index_better(rules) || !renew_rules(rules);
 		if (*by_index)
 			return rules;
-		/* What an error has left half-renewed is read anew. */
-		if (!rules->valid)
-			start_rules(rules);
-		rules->valid = false;
-		count = counts[TABLE_RULE];
-		renew_rules(rules);
-		rules->rule_count = count;
-		rules->valid = true;
-		rules->asked = rules->checked = 0;
 	}
-	return hash_get_num_entries(rules->by_id) > 0 ? rules : NULL;
+	return eb_ruleset_count(rules->set) > 0 ? rules : NULL;
 }
 
 /* The targets of a rule, in the current memory context; returns their number. */
 static int
 read_targets(int64 rule_id, int64 **target_ids)
 {
-	Relation	rel = table_open(table_oids[TABLE_TARGET], AccessShareLock);
+	Relation	rel = table_open(eb_table_oids[EB_TABLE_TARGET], AccessShareLock);
 	Oid			index = get_relname_relid(target_index_name,
 										  RelationGetNamespace(rel));
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -676,7 +653,7 @@ read_targets(int64 rule_id, int64 **target_ids)
 	{
 		*target_ids = n == 0 ? palloc(sizeof(int64)) :
 			repalloc(*target_ids, (n + 1) * sizeof(int64));
-		(*target_ids)[n++] = DatumGetInt64(get_column(tuple, RelationGetDescr(rel),
+		(*target_ids)[n++] = DatumGetInt64(eb_tables_column(tuple, RelationGetDescr(rel),
 													  TARGET_TARGET_ID));
 	}
 	systable_endscan(scan);
@@ -685,26 +662,35 @@ read_targets(int64 rule_id, int64 **target_ids)
 	return n;
 }
 
-/*
- * Sees to it that the targets of a rule are known as they are now.  This is
- * done for rules that match only.
- */
-static void
-renew_targets(CachedRules *rules, CachedRule *rule)
+/* The targets of a rule that matches, as they are now. */
+static const CachedTargets *
+get_targets(CachedRules *rules, int64 rule_id)
 {
 	MemoryContext caller;
+	CachedTargets *targets;
 	uint64		count;
+	bool		found;
 
-	if (rule->has_targets && rule->target_count == counts[TABLE_TARGET])
-		return;
-	forget_targets(rule);
-	find_tables();
-	count = counts[TABLE_TARGET];
+	targets = hash_search(rules->targets, &rule_id, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) targets + sizeof(int64), 0,
+			   sizeof(CachedTargets) - sizeof(int64));
+	if (targets->valid && targets->target_count == eb_table_counts[EB_TABLE_TARGET])
+		return targets;
+
+	targets->valid = false;
+	targets->ntargets = 0;
+	if (targets->target_ids != NULL)
+		pfree(targets->target_ids);
+	targets->target_ids = NULL;
+	eb_tables_find();
+	count = eb_table_counts[EB_TABLE_TARGET];
 	caller = MemoryContextSwitchTo(rules->context);
-	rule->ntargets = read_targets(rule->rule_id, &rule->target_ids);
+	targets->ntargets = read_targets(rule_id, &targets->target_ids);
 	MemoryContextSwitchTo(caller);
-	rule->target_count = count;
-	rule->has_targets = true;
+	targets->target_count = count;
+	targets->valid = true;
+	return targets;
 }
 
 bool
@@ -719,13 +705,17 @@ eb_bus_has_rules(int64 bus_id)
 static int
 ask_index(CachedRules *rules, const JsonbValue *event, EbIndexedRule **found)
 {
-	Relation	rel = table_open(table_oids[TABLE_RULE], AccessShareLock);
+	Relation	rel = table_open(eb_table_oids[EB_TABLE_RULE], AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int			n = eb_bus_rules_by_index(rel, snapshot, rules->bus_id, event, found);
 
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	rules->asked++;
+	if (rules->is_first)
+		eb_shared_rules_demand(eb_table_oids[EB_TABLE_RULE], rules->bus_id, 1,
+							   &rules->asked, &rules->checked);
+	else
+		rules->asked++;
 	return n;
 }
 
@@ -781,13 +771,32 @@ eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
 		n = eb_ruleset_match(rules->set, event, &ids);
 		for (int i = 0; i < n; i++)
 		{
-			CachedRule *rule = hash_search(rules->by_id, &ids[i], HASH_FIND, NULL);
+			const CachedTargets *known = get_targets(rules, ids[i]);
 
-			renew_targets(rules, rule);
-			add_targets(targets, &ntargets, rule->rule_id, rule->target_ids, rule->ntargets);
+			add_targets(targets, &ntargets, ids[i], known->target_ids, known->ntargets);
 		}
 	}
 	return ntargets;
+}
+
+/* Name and owner of a rule, for the moment. */
+static void
+get_names(const CachedRules *rules, int64 rule_id, const char **name, const char **owner)
+{
+	const CachedRule *rule = hash_search(rules->by_id, &rule_id, HASH_FIND, NULL);
+
+	if (rule != NULL)
+	{
+		*name = rule->name;
+		*owner = rule->owner;
+	}
+	else
+	{
+		const EbImageRow *row = eb_image_find(rules->image, rule_id);
+
+		*name = eb_image_name(rules->image, row->name);
+		*owner = eb_image_name(rules->image, row->owner);
+	}
 }
 
 static int
@@ -832,76 +841,15 @@ eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,
 		*matching = palloc(Max(n, 1) * sizeof(EbMatchingRule));
 		for (int i = 0; i < n; i++)
 		{
-			CachedRule *rule = hash_search(rules->by_id, &ids[i], HASH_FIND, NULL);
+			const char *name;
+			const char *owner;
 
-			(*matching)[i].name = pstrdup(rule->name);
-			(*matching)[i].owner = pstrdup(rule->owner);
+			get_names(rules, ids[i], &name, &owner);
+			(*matching)[i].name = pstrdup(name);
+			(*matching)[i].owner = pstrdup(owner);
 		}
 	}
 	qsort(*matching, n, sizeof(EbMatchingRule), compare_matching);
 	return n;
 }
 
-/* The name in the ARN of a bus; what is no such ARN is a name already. */
-const char *
-eb_bus_name_of_arn(const char *name_or_arn)
-{
-	const char *found;
-
-	if (strncmp(name_or_arn, "arn:", 4) != 0)
-		return name_or_arn;
-	found = strstr(name_or_arn, ":event-bus/");
-	return found == NULL ? name_or_arn : found + strlen(":event-bus/");
-}
-
-int64
-eb_bus_find(const char *name_or_arn)
-{
-	const char *name = eb_bus_name_of_arn(name_or_arn);
-	BusCache   *known = get_buses();
-
-	for (int i = 0; i < known->nbuses; i++)
-		if (strcmp(known->buses[i].name, name) == 0)
-			return known->buses[i].bus_id;
-	return 0;
-}
-
-/* Has the user the rights of the named role? A role that is gone has none. */
-static bool
-has_rights_of(Oid user, const char *role)
-{
-	Oid			oid = get_role_oid(role, true);
-
-	return OidIsValid(oid) && has_privs_of_role(user, oid);
-}
-
-bool
-eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action)
-{
-	CachedBus  *bus = find_bus(get_buses(), bus_id);
-
-	if (bus == NULL)
-		return false;
-	if (superuser_arg(roleid) || has_rights_of(roleid, bus->owner))
-		return true;
-	for (int i = 0; i < bus->npermissions; i++)
-	{
-		CachedPermission *permission = &bus->permissions[i];
-
-		if (permission->action == action &&
-			(permission->principal == NULL ||
-			 has_rights_of(roleid, permission->principal)))
-			return true;
-	}
-	return false;
-}
-
-/* May the role know of a rule on the bus? Its owner may, and the bus's. */
-bool
-eb_bus_shows_rule(int64 bus_id, Oid roleid, const char *owner)
-{
-	CachedBus  *bus = find_bus(get_buses(), bus_id);
-
-	return superuser_arg(roleid) || has_rights_of(roleid, owner) ||
-		(bus != NULL && has_rights_of(roleid, bus->owner));
-}

@@ -67,6 +67,7 @@ typedef struct Claim
 	HTAB	   *targets;		/* of EbTarget */
 	HTAB	   *places;			/* of Place */
 	ReturnSetInfo *result;
+	bool		new_in_order;	/* of what is new, some waits for its turn */
 } Claim;
 
 /* Where a target leads to outside of the database. */
@@ -231,6 +232,13 @@ claim_batch(Claim *claim, int limit)
 			int64		retry_id;
 
 			CHECK_FOR_INTERRUPTS();
+			eb_count_match(claim->targets, row, invocation.target);
+			if (eb_order_applies(invocation.target, row))
+			{
+				eb_order_insert(&batch, invocation.target, row);
+				claim->new_in_order = true;
+				continue;
+			}
 			if (!eb_target_prepare(&invocation, EB_LANE_CLIENT))
 			{
 				eb_settle_first(&batch, &invocation, GetCurrentTimestamp());
@@ -290,6 +298,8 @@ eb_worker_claim(PG_FUNCTION_ARGS)
 	nretries = claim_retries(&claim, (max_deliveries + 1) / 2);
 	if (nretries < max_deliveries)
 		claim_batch(&claim, max_deliveries - nretries);
+	if (claim.new_in_order)
+		(void) claim_retries(&claim, max_deliveries - nretries);
 	eb_metrics_write(claim.targets);
 	SPI_finish();
 	return (Datum) 0;
@@ -369,6 +379,10 @@ settle(int64 retry_id, int attempt, const ReportOutcome *how,
 	*delay = eb_settle_retry(EB_LANE_CLIENT, &retry, &invocation, started,
 							 not_before);
 	eb_metrics_write(targets);
+
+	/* It may be the next one's turn. */
+	if (retry.ordered && *delay == 0)
+		eb_bell_note_lane(EB_LANE_CLIENT);
 	return true;
 }
 

@@ -39,7 +39,10 @@ typedef struct EbLogRow
 	int			hops;
 	int			ntargets;
 	int64	   *target_ids;
+	int			nall_targets;	/* those of other lanes as well, in the order */
+	int64	   *all_target_ids;	/* in which rules matched */
 	char	   *group_key;		/* or NULL */
+	int64		order_xid;		/* with a group: see order.c */
 	char	   *event;			/* terminated */
 	int			event_len;
 } EbLogRow;
@@ -70,7 +73,7 @@ typedef enum EbResult
 typedef enum EbTargetKind
 {
 	EB_TARGET_FUNCTION = 1,
-	EB_TARGET_PROCEDURE,		/* runs in a subtransaction: may not commit */
+	EB_TARGET_PROCEDURE,		/* may commit: see invoke.c */
 	EB_TARGET_QUEUE,
 	EB_TARGET_CHANNEL,
 	EB_TARGET_BUS,
@@ -99,13 +102,17 @@ typedef struct EbTarget
 	struct EbPath *path;		/* the same; NULL if it is not valid */
 	struct EbTemplate *template;
 	bool		bad_template;
+	int64		rule_id;
 	char	   *rule_name;
 	char	   *rule_arn;
 	char	   *target_arn;
 	int			max_attempts;
 	int			max_age;		/* seconds */
+	bool		ordered;
 
 	/* counters of this batch */
+	int			matched;		/* events, as the first target of its rule */
+	int			matched_first;	/* and as the first target of all */
 	int			first_attempts;
 	int			retries;
 	int			successes;
@@ -147,6 +154,7 @@ typedef struct EbRetry
 	int64		retry_id;
 	int64		target_id;
 	int			attempts;		/* with the one to come */
+	bool		ordered;		/* others may wait for it */
 	EbLogRow	row;
 } EbRetry;
 
@@ -178,6 +186,15 @@ extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
 extern bool eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries);
 extern void eb_ledger_finish(const EbBatch *batch);
 extern void eb_ledger_release(const EbBatch *batch);
+extern void eb_ledger_settled(Oid lane, int64 *before_batch,
+							  int64 *until_xid);
+
+/* order.c */
+extern bool eb_order_applies(const EbTarget *target, const EbLogRow *row);
+extern void eb_order_insert(const EbBatch *batch, const EbTarget *target,
+							const EbLogRow *row);
+extern void eb_order_forget(Oid lane);
+extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
 
 /* target.c */
 extern void eb_target_init(void);
@@ -190,6 +207,8 @@ extern void eb_target_deliver(EbInvocation *invocation);
 
 /* invoke.c */
 extern bool eb_invoke(EbInvocation *invocations, int ninvocations);
+extern void eb_invoke_procedure(EbInvocation *invocation,
+								const EbRetry *claimed, int nclaimed);
 
 /* retry.c */
 extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
@@ -198,6 +217,8 @@ extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
 extern int	eb_retry_claim(Oid lane, int limit, EbRetry *retries);
 extern bool eb_retry_lock(int64 retry_id);
 extern void eb_retry_unlock(int64 retry_id);
+extern void eb_retry_lock_beyond_abort(int64 retry_id);
+extern void eb_retry_lock_until_abort(int64 retry_id);
 extern bool eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry);
 extern void eb_retry_delete(const EbRetry *retry);
 extern void eb_retry_update(const EbRetry *retry, Oid lane, int attempts,
@@ -212,13 +233,15 @@ extern void eb_settle_first(const EbBatch *batch,
 extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
 							 const EbInvocation *invocation,
 							 TimestampTz started, int64 not_before);
+extern void eb_count_match(HTAB *targets, const EbLogRow *row,
+						   EbTarget *target);
 extern void eb_metrics_write(HTAB *targets);
 
 /* client.c */
 extern void eb_client_end(XactEvent event);
 
 /* run.c */
-extern int64 eb_run_turn(int64 max_deliveries);
+extern int64 eb_run_turn(int64 max_deliveries, bool procedures_may_commit);
 extern void eb_commit_lazily(void);
 
 /*

@@ -13,6 +13,14 @@
  * invocations share one; if one of them fails, all are undone and made again,
  * each in its own.
  *
+ * A procedure that commits cannot run in a subtransaction, and nothing of ours
+ * may be open around it: no snapshot, no SPI connection.  So its delivery has
+ * a row of its own by then, claimed as retries are, and it is called as the
+ * CALL statement would.  Where that cannot be (a pipe, or a CALL
+ * run_deliveries() inside of a block, whose SPI connection lies below us and
+ * would be lost when we abort), it runs in a subtransaction like a function,
+ * and its COMMIT is an error.
+ *
  * An invocation may take eventbridge.invocation_timeout.  The timer cancels
  * it in the way a user would; a flag tells the two apart.  A cancel by the
  * user ends the whole pass.
@@ -25,14 +33,19 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/latch.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
@@ -85,22 +98,28 @@ input_argument(const EbInvocation *invocation)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(invocation->input));
 }
 
-/* CALLs a procedure.  It may not commit: see EB_TARGET_PROCEDURE. */
+/*
+ * CALLs a procedure.  If not atomic, it may commit: then what the current
+ * context holds must outlive that.
+ */
 static void
-call_procedure(EbInvocation *invocation)
+call_procedure(EbInvocation *invocation, bool atomic)
 {
-	EbTarget   *target = invocation->target;
-	char	   *sql = psprintf("CALL %s($1)",
-							   quote_qualified_identifier(get_namespace_name(get_func_namespace(target->function)),
-														  get_func_name(target->function)));
-	Oid			types[1] = {JSONBOID};
-	Datum		values[1] = {input_argument(invocation)};
-	int			result = SPI_execute_with_args(sql, 1, types, values, NULL,
-											   false, 0);
+	Oid			function = invocation->target->function;
+	CallStmt   *call = makeNode(CallStmt);
+	Const	   *argument = makeConst(JSONBOID, -1, InvalidOid, -1,
+									 input_argument(invocation), false, false);
 
-	if (result < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql,
-			 SPI_result_code_string(result));
+	call->funcexpr = makeFuncExpr(function, get_func_rettype(function),
+								  list_make1(argument), InvalidOid, InvalidOid,
+								  COERCE_EXPLICIT_CALL);
+	if (atomic)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	else
+		EnsurePortalSnapshotExists();
+	ExecuteCallStmt(call, NULL, atomic, None_Receiver);
+	if (atomic)
+		PopActiveSnapshot();
 }
 
 static void
@@ -133,7 +152,7 @@ invoke(EbInvocation *invocation)
 
 	start_timer();
 	if (invocation->target->kind == EB_TARGET_PROCEDURE)
-		call_procedure(invocation);
+		call_procedure(invocation, true);
 	else
 		call_function(invocation);
 	(void) stop_timer();
@@ -151,6 +170,12 @@ set_failure(EbOutcome *outcome, const ErrorData *error)
 		outcome->code = "TIMEOUT";
 		outcome->message = psprintf("the invocation took longer than %d ms",
 									eb_guc_invocation_timeout);
+	}
+	else if (error->sqlerrcode == ERRCODE_INVALID_TRANSACTION_TERMINATION)
+	{
+		outcome->code = "ERROR_FROM_TARGET";
+		outcome->message = psprintf("%s (a procedure may commit as the target of a rule, when a background worker or CALL run_deliveries() as a statement of its own calls it, unless it is SECURITY DEFINER or has a SET clause)",
+									error->message);
 	}
 	else
 	{
@@ -208,4 +233,92 @@ eb_invoke(EbInvocation *invocations, int ninvocations)
 	for (int i = 0; ok && i < ninvocations; i++)
 		invocations[i].outcome.result = EB_DELIVERED;
 	return ok;
+}
+
+/* ---- procedures that may commit ---- */
+
+/*
+ * What a procedure SET and committed is not undone by anybody else.  The role
+ * must be the session's user again, for whose deliveries this session is; and
+ * a background worker has no settings that somebody could miss.
+ */
+static void
+reset_session(void)
+{
+	Oid			lane;
+
+	if (GetUserId() != GetSessionUserId())
+		(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SET, true, 0, false);
+	if (eb_worker_lane(&lane))
+		ResetAllOptions();
+}
+
+/* A new transaction in place of one that failed. */
+static void
+abort_transaction(void)
+{
+	AbortCurrentTransaction();
+
+	/* It was popped with all the others. */
+	ActivePortal->portalSnapshot = NULL;
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
+/*
+ * Calls a procedure that may commit.  Begins and ends in some transaction,
+ * perhaps not the same one: nothing that was read of the target is valid
+ * afterwards.  SPI is connected, by the caller alone and nobody below him,
+ * and is connected anew: what was allocated in its context is gone.
+ *
+ * "claimed" are rows whose locks the session holds, that of the delivery and
+ * others.  The procedure may ROLLBACK, which gives such locks away, so another
+ * kind of lock keeps the rows meanwhile.
+ */
+void
+eb_invoke_procedure(EbInvocation *invocation, const EbRetry *claimed,
+					int nclaimed)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+	volatile bool is_timeout = false;
+
+	for (int i = 0; i < nclaimed; i++)
+		eb_retry_lock_beyond_abort(claimed[i].retry_id);
+	SPI_finish();
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		start_timer();
+		call_procedure(invocation, false);
+		(void) stop_timer();
+		invocation->outcome.result = EB_DELIVERED;
+	}
+	PG_CATCH();
+	{
+		is_timeout = stop_timer();
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+
+	if (error != NULL)
+		abort_transaction();
+	reset_session();
+
+	/* What callers let SPI copy goes where the connection was made. */
+	MemoryContextSwitchTo(PortalContext);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	MemoryContextSwitchTo(oldcontext);
+	for (int i = 0; i < nclaimed; i++)
+		eb_retry_lock_until_abort(claimed[i].retry_id);
+	if (error != NULL)
+	{
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !is_timeout)
+			ReThrowError(error);
+		set_failure(&invocation->outcome, error);
+		FreeErrorData(error);
+	}
 }

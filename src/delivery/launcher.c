@@ -589,7 +589,7 @@ work_once(TimestampTz *retry_at)
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		ring_for_writers();
 		want_lanes_with_work();
-		ndeliveries = eb_run_turn(PG_INT64_MAX);
+		ndeliveries = eb_run_turn(PG_INT64_MAX, true);
 		if (ndeliveries == 0)
 			*retry_at = next_retry();
 		SPI_finish();

@@ -168,6 +168,8 @@ write_batch(const EbBatch *batch, Datum open)
 		open
 	};
 
+	if (batch->number == 1)
+		eb_order_forget(batch->lane);
 	insert_row("INSERT INTO eventbridge.delivery_ledger_%d"
 			   " (lane, batch, done, from_snapshot, from_xid, from_no,"
 			   " to_snapshot, to_xid, to_no, open)"
@@ -286,10 +288,49 @@ eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries)
 			elog(ERROR, "a new batch of lane %u is locked already", lane);
 		return true;
 	}
-	if (batch->nscanned >= RECORD_AFTER_ROWS)
+
+	/* After a batch that was cut, order.c wants to know that nothing follows. */
+	if (batch->nscanned >= RECORD_AFTER_ROWS || last.to.part_xid != 0)
 	{
 		write_batch(batch, open);
 		eb_ledger_finish(batch);
 	}
 	return false;
+}
+
+/*
+ * What has been done without a gap: all batches before *before_batch; and if
+ * the last of them was cut, *until_xid is the transaction where.
+ */
+void
+eb_ledger_settled(Oid lane, int64 *before_batch, int64 *until_xid)
+{
+	EbBatch		last;
+	Datum		open;
+	Datum	   *numbers;
+	int			nnumbers;
+	uint64		part_xid;
+
+	*before_batch = PG_INT64_MAX;
+	*until_xid = PG_INT64_MAX;
+	if (!read_last(lane, &last, &open))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(still_open(lane, open)), INT8OID,
+					  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &numbers, NULL, &nnumbers);
+	if (nnumbers > 0)
+	{
+		EbBatch		first = {.lane = lane,.number = DatumGetInt64(numbers[0])};
+
+		read_batch(&first);
+		*before_batch = first.number;
+		part_xid = first.from.part_xid;
+	}
+	else
+	{
+		*before_batch = last.number + 1;
+		part_xid = last.to.part_xid;
+	}
+	if (part_xid != 0)
+		*until_xid = (int64) part_xid;
 }

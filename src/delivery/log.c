@@ -50,7 +50,9 @@
  * ordinary table, with its own copy of the event.  Before a retry is invoked,
  * its next time is advanced and committed: should the worker die, that is
  * when it is due again.  The lock RETRY keeps others from it until then.
- * What a client program has in hand has such a row, too; see client.c.
+ * What a client program has in hand has such a row, too; see client.c.  So
+ * has what waits for its turn, because its target wants events in order; see
+ * order.c.
  *
  * Rotation.  When the current set has grown, any set may follow it that is
  * empty, or can be emptied: whoever maintains locks its tables with NOWAIT,
@@ -75,6 +77,7 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -103,6 +106,7 @@ enum
 	LOG_TARGETS,
 	LOG_LANES,
 	LOG_GROUP_KEY,
+	LOG_ORDER_XID,
 	LOG_EVENT,
 	LOG_NATTS = LOG_EVENT
 };
@@ -166,6 +170,9 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 	nulls[LOG_GROUP_KEY - 1] = (event->group_key == NULL);
 	values[LOG_GROUP_KEY - 1] = event->group_key == NULL ? (Datum) 0 :
 		CStringGetTextDatum(event->group_key);
+	nulls[LOG_ORDER_XID - 1] = (event->group_key == NULL);
+	values[LOG_ORDER_XID - 1] = event->group_key == NULL ? (Datum) 0 :
+		Int64GetDatum((int64) U64FromFullTransactionId(ReadNextFullTransactionId()));
 	values[LOG_EVENT - 1] =
 		PointerGetDatum(cstring_to_text_with_len(event->text,
 												 event->text_len));
@@ -262,7 +269,10 @@ take_row(EbBatch *batch, LogCursor *cursor)
 		if (row == NULL)
 		{
 			row = palloc0(sizeof(EbLogRow));
-			row->target_ids = palloc(sizeof(int64) * ntargets);
+			row->target_ids = palloc(sizeof(int64) * ntargets * 2);
+			row->all_target_ids = row->target_ids + ntargets;
+			memcpy(row->all_target_ids, target, sizeof(int64) * ntargets);
+			row->nall_targets = ntargets;
 			row->xid = cursor->xid;
 			row->no = cursor->no;
 			row->event_id = *DatumGetUUIDP(values[LOG_EVENT_ID - 1]);
@@ -275,6 +285,8 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			if (!nulls[LOG_GROUP_KEY - 1])
 				row->group_key =
 					TextDatumGetCString(values[LOG_GROUP_KEY - 1]);
+			if (!nulls[LOG_ORDER_XID - 1])
+				row->order_xid = DatumGetInt64(values[LOG_ORDER_XID - 1]);
 			batch->rows = lappend(batch->rows, row);
 		}
 		row->target_ids[row->ntargets++] = target[i];

@@ -60,12 +60,51 @@ eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
 									   SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* The claim on a row, held by the session. */
+/*
+ * The claim on a row, held by the session.  Also looks whether a procedure is
+ * running for it.
+ */
 bool
 eb_retry_lock(int64 retry_id)
 {
-	return eb_lock(EB_LOCK_RETRY, (uint32) (retry_id >> 32),
-				   (uint32) retry_id, ExclusiveLock, true, false);
+	uint32		high = (uint32) (retry_id >> 32);
+	uint32		low = (uint32) retry_id;
+
+	if (!eb_lock(EB_LOCK_RETRY, high, low, ExclusiveLock, true, false))
+		return false;
+	if (!eb_lock_beyond_abort(EB_LOCK_PROCEDURE, high, low))
+	{
+		eb_retry_unlock(retry_id);
+		return false;
+	}
+	eb_unlock_beyond_abort(EB_LOCK_PROCEDURE, high, low);
+	return true;
+}
+
+/* For a row whose lock the session holds: keeps it, even if it is lost. */
+void
+eb_retry_lock_beyond_abort(int64 retry_id)
+{
+	if (!eb_lock_beyond_abort(EB_LOCK_PROCEDURE, (uint32) (retry_id >> 32),
+							  (uint32) retry_id))
+		elog(ERROR, "a procedure is running for delivery " INT64_FORMAT " already",
+			 retry_id);
+}
+
+/*
+ * The other way round: has the row's lock again, if it was lost, and gives
+ * back what has kept it.  Others may hold either for as long as it takes to
+ * see that they cannot have both.
+ */
+void
+eb_retry_lock_until_abort(int64 retry_id)
+{
+	uint32		high = (uint32) (retry_id >> 32);
+	uint32		low = (uint32) retry_id;
+
+	(void) eb_lock(EB_LOCK_RETRY, high, low, ExclusiveLock, true, true);
+	if (eb_lock_beyond_abort(EB_LOCK_PROCEDURE, high, low))
+		eb_unlock_beyond_abort(EB_LOCK_PROCEDURE, high, low);
 }
 
 void
@@ -78,7 +117,8 @@ eb_retry_unlock(int64 retry_id)
 /* The columns of a row, wherever one is read. */
 #define RETRY_COLUMNS \
 	"retry_id, target_id, event_id, bus_id, hops," \
-	" ingestion_time, group_key, event, attempts"
+	" ingestion_time, group_key, event, attempts," \
+	" order_group IS NOT NULL"
 
 /* One row of SPI's result, in the current context. */
 static void
@@ -102,6 +142,7 @@ read_retry(EbRetry *retry, HeapTuple tuple, TupleDesc desc)
 		TextDatumGetCString(SPI_getbinval(tuple, desc, 8, &isnull));
 	retry->row.event_len = strlen(retry->row.event);
 	retry->attempts = DatumGetInt32(SPI_getbinval(tuple, desc, 9, &isnull));
+	retry->ordered = DatumGetBool(SPI_getbinval(tuple, desc, 10, &isnull));
 }
 
 /*
@@ -126,6 +167,7 @@ lock_due_retries(Oid lane, int limit, Datum *ids)
 		ndue = eb_internal_execute(&plan,
 								   "SELECT retry_id, next_attempt FROM eventbridge.delivery_retry"
 								   " WHERE lane = $1 AND next_attempt <= clock_timestamp()"
+								   " AND order_group IS NULL"
 								   " AND next_attempt >= $3"
 								   " AND (next_attempt, retry_id) > ($3, $4)"
 								   " ORDER BY next_attempt, retry_id LIMIT $2"
@@ -163,6 +205,8 @@ eb_retry_claim(Oid lane, int limit, EbRetry *retries)
 	Datum		values[2];
 	uint64		nretries;
 
+	nlocked += eb_order_lock_due(lane, Min(limit, EB_RETRIES_AT_ONCE) - nlocked,
+								 &ids[nlocked]);
 	if (nlocked == 0)
 		return 0;
 	values[0] = PointerGetDatum(construct_array(ids, nlocked, INT8OID,
@@ -234,7 +278,13 @@ eb_retry_update(const EbRetry *retry, Oid lane, int attempts, int64 delay,
 
 	eb_internal_execute(&plan,
 						"UPDATE eventbridge.delivery_retry SET lane = $2,"
-						" attempts = $3, next_attempt = $4,"
+						" attempts = $3, next_attempt ="
+						" CASE WHEN lane <> $2 AND order_group IS NOT NULL"
+						" THEN 'infinity' ELSE $4 END,"
+						" order_xid = CASE WHEN lane = $2 THEN order_xid"
+						" WHEN order_group IS NOT NULL THEN 0 END,"
+						" order_batch = CASE WHEN lane = $2 THEN order_batch"
+						" WHEN order_group IS NOT NULL THEN 0 END,"
 						" error_code = coalesce($5, error_code),"
 						" error_message = coalesce($6, error_message)"
 						" WHERE retry_id = $1",

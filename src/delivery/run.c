@@ -7,7 +7,9 @@
  * role, by turns, until there is nothing left or enough is done.  Each batch takes two
  * transactions: one in which it is claimed, and one for its deliveries, what
  * failed, the counters and the ledger's "done".  Retries that are due come
- * first, a few at a time; each is a transaction of its own.
+ * first, a few at a time; each is a transaction of its own.  A procedure may
+ * end transactions by itself, so its deliveries are given rows as retries
+ * have them, and are made from there.
  *
  * Neither transaction waits for the disk: what a batch does in the database
  * and that it was done are lost together, and then it is done again.
@@ -114,13 +116,19 @@ deliver_batch(const EbBatch *batch)
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
+			eb_count_match(targets, row, next->target);
 			MemoryContextSwitchTo(context);
-			if (batch->again && batch->lane != EB_LANE_ANY)
+			if (eb_order_applies(next->target, row))
+				eb_order_insert(batch, next->target, row);
+			else if (batch->again && batch->lane != EB_LANE_ANY)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
 									   row, 1, eb_backoff(1), "INTERNAL_ERROR",
 									   "the worker ended during the invocation");
 			else if (!eb_target_prepare(next, batch->lane))
 				eb_settle_first(batch, next, GetCurrentTimestamp());
+			else if (next->target->kind == EB_TARGET_PROCEDURE)
+				(void) eb_retry_insert(next->target->target_id, batch->lane,
+									   row, 0, 0, NULL, NULL);
 			else if (batch->lane == EB_LANE_ANY ||
 					 ++group.count == GROUP_INVOCATIONS)
 			{
@@ -204,8 +212,14 @@ run_batches(Oid lane, int64 max_deliveries)
 
 /* ---- retries ---- */
 
-/* Makes one attempt, in the current transaction. */
-static void
+/* May procedures commit in this turn? */
+static bool may_commit = false;
+
+/*
+ * Makes one attempt, in the current transaction.  Or, if it is to call a
+ * procedure that may commit, does nothing and returns false.
+ */
+static bool
 deliver_retry(Oid lane, const EbRetry *retry)
 {
 	HTAB	   *targets = eb_targets_create();
@@ -216,14 +230,48 @@ deliver_retry(Oid lane, const EbRetry *retry)
 	TimestampTz started = GetCurrentTimestamp();
 
 	if (eb_target_prepare(&invocation, lane))
+	{
+		if (may_commit && invocation.target->kind == EB_TARGET_PROCEDURE)
+			return false;
 		eb_target_deliver(&invocation);
+	}
 	eb_settle_retry(lane, retry, &invocation, started, 0);
+	eb_metrics_write(targets);
+	return true;
+}
+
+/*
+ * Makes an attempt that calls a procedure, for the first of these rows, and
+ * settles it in whatever transaction that ended in.
+ */
+static void
+deliver_by_procedure(Oid lane, const EbRetry *retries, int nretries)
+{
+	MemoryContext context = CurrentMemoryContext;
+	HTAB	   *targets = eb_targets_create();
+	EbInvocation invocation = {
+		.target = eb_targets_get(targets, retries[0].target_id),
+		.row = &retries[0].row
+	};
+	TimestampTz started = GetCurrentTimestamp();
+
+	if (eb_target_prepare(&invocation, lane))
+	{
+		invocation.input = pstrdup(invocation.input);
+		eb_invoke_procedure(&invocation, retries, nretries);
+		MemoryContextSwitchTo(context);
+		targets = eb_targets_create();
+		invocation.target = eb_targets_get(targets, retries[0].target_id);
+		if (!invocation.target->exists)
+			invocation.outcome.result = EB_GONE;
+	}
+	eb_settle_retry(lane, &retries[0], &invocation, started, 0);
 	eb_metrics_write(targets);
 }
 
-/* Serves retries of the lane that are due.  Returns their number. */
+/* Serves some retries of the lane that are due.  Returns their number. */
 static int
-run_retries(Oid lane, int max_deliveries)
+run_some_retries(Oid lane, int max_deliveries)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(oldcontext,
@@ -231,6 +279,7 @@ run_retries(Oid lane, int max_deliveries)
 												  ALLOCSET_DEFAULT_SIZES);
 	EbRetry		retries[EB_RETRIES_AT_ONCE];
 	int			nretries;
+	int			nprocedures = 0;
 
 	MemoryContextSwitchTo(context);
 	nretries = eb_retry_claim(lane, max_deliveries, retries);
@@ -239,13 +288,42 @@ run_retries(Oid lane, int max_deliveries)
 	for (int i = 0; i < nretries; i++)
 	{
 		MemoryContextSwitchTo(context);
-		deliver_retry(lane, &retries[i]);
+		if (!deliver_retry(lane, &retries[i]))
+		{
+			retries[nprocedures++] = retries[i];
+			continue;
+		}
+		eb_commit_lazily();
+		eb_retry_unlock(retries[i].retry_id);
+	}
+	for (int i = 0; i < nprocedures; i++)
+	{
+		MemoryContextSwitchTo(context);
+		deliver_by_procedure(lane, &retries[i], nprocedures - i);
 		eb_commit_lazily();
 		eb_retry_unlock(retries[i].retry_id);
 	}
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	return nretries;
+}
+
+/* Serves retries of the lane that are due, for a turn. */
+static int64
+run_retries(Oid lane, int64 max_deliveries)
+{
+	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
+	int64		total = 0;
+	int			nretries;
+
+	do
+	{
+		nretries = run_some_retries(lane,
+									Min(max_deliveries - total, INT_MAX));
+		total += nretries;
+	} while (nretries > 0 && total < max_deliveries &&
+			 GetCurrentTimestamp() < turn_ends);
+	return total;
 }
 
 /* ---- maintenance ---- */
@@ -339,30 +417,38 @@ session_lanes(Oid *lanes)
 
 /*
  * Gives each lane, and its pipes, a turn, and returns how many deliveries were
- * attempted, up to about max_deliveries.  SPI is connected and may commit.
- * Claims look at what others have just committed, so this needs READ
- * COMMITTED, whatever the session's default.
+ * attempted, up to about max_deliveries.  SPI is connected and may commit; if
+ * procedures may, too, it is the only connection, and another one when this
+ * returns.  Leaves the current context as PortalContext.  Claims look at what
+ * others have just committed, so this needs READ COMMITTED, whatever the
+ * session's default.
  */
 int64
-eb_run_turn(int64 max_deliveries)
+eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 {
+	MemoryContext context = AllocSetContextCreate(PortalContext,
+												  "eventbridge turn",
+												  ALLOCSET_SMALL_SIZES);
 	Oid			lanes[2];
 	int			nlanes = session_lanes(lanes);
 	int64		total = 0;
 
+	may_commit = procedures_may_commit;
+	MemoryContextSwitchTo(context);
 	commit();
 	maintain();
 	for (int i = 0; i < nlanes; i++)
 	{
 		if (total < max_deliveries)
-			total += run_retries(lanes[i],
-								 Min(max_deliveries - total, INT_MAX));
+			total += run_retries(lanes[i], max_deliveries - total);
 		if (total < max_deliveries)
 			total += run_batches(lanes[i], max_deliveries - total);
 		if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
 			eb_run_pipes != NULL)
 			total += eb_run_pipes(lanes[i], max_deliveries - total);
 	}
+	MemoryContextSwitchTo(PortalContext);
+	MemoryContextDelete(context);
 	return total;
 }
 
@@ -374,6 +460,8 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 {
 	int64		max_deliveries = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	CallContext *call = (CallContext *) fcinfo->context;
+	MemoryContext oldcontext = CurrentMemoryContext;
+	bool		is_alone;
 	int64		total = 0;
 	int64		ndeliveries;
 
@@ -387,12 +475,15 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 				 errmsg("run_deliveries cannot run inside a transaction block"),
 				 errdetail("It commits after each batch.")));
 
+	/* Who calls from a block that may commit has a connection. */
+	is_alone = !SPI_inside_nonatomic_context();
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	do
 	{
-		ndeliveries = eb_run_turn(max_deliveries - total);
+		ndeliveries = eb_run_turn(max_deliveries - total, is_alone);
 		total += ndeliveries;
 	} while (ndeliveries > 0 && total < max_deliveries);
 	SPI_finish();
+	MemoryContextSwitchTo(oldcontext);
 	PG_RETURN_VOID();
 }

@@ -33,8 +33,8 @@ write_metric(const EbTarget *target)
 {
 	static SPIPlanPtr plans[EB_LOG_TURNS];
 	static const Oid types[] = {INT8OID, INT4OID, INT4OID, INT4OID, INT4OID,
-	INT4OID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID};
-	Datum		values[11] = {
+	INT4OID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID};
+	Datum		values[13] = {
 		Int64GetDatum(target->target_id),
 		Int32GetDatum(target->first_attempts),
 		Int32GetDatum(target->retries),
@@ -45,7 +45,9 @@ write_metric(const EbTarget *target)
 		Int32GetDatum(target->looped),
 		Int64GetDatum(target->start_latency),
 		Int64GetDatum(target->attempt_latency),
-		Int64GetDatum(target->latency)
+		Int64GetDatum(target->latency),
+		Int32GetDatum(target->matched),
+		Int32GetDatum(target->matched_first)
 	};
 	int			turn = eb_log_turn();
 
@@ -53,11 +55,41 @@ write_metric(const EbTarget *target)
 						psprintf("INSERT INTO eventbridge.delivery_metric_%d"
 								 " (rule_id, target_id, first_attempts, retries,"
 								 " successes, failed, to_dlq, not_to_dlq, looped,"
-								 " start_latency, attempt_latency, latency)"
-								 " SELECT rule_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
+								 " start_latency, attempt_latency, latency,"
+								 " matched, matched_first)"
+								 " SELECT rule_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
 								 " FROM eventbridge.target WHERE target_id = $1",
 								 turn),
-						11, types, values, NULL);
+						13, types, values, NULL);
+}
+
+/*
+ * Counts that a rule matched the event of a row of the log, if the target is
+ * the first of the rule's that are still there; so the lanes of the others
+ * need not be asked.  To be called once per target, when the row is read.
+ */
+void
+eb_count_match(HTAB *targets, const EbLogRow *row, EbTarget *target)
+{
+	bool		first = true;
+
+	if (!target->exists)
+		return;
+	for (int i = 0; i < row->nall_targets &&
+		 row->all_target_ids[i] != target->target_id; i++)
+	{
+		const EbTarget *earlier = eb_targets_get(targets,
+												 row->all_target_ids[i]);
+
+		if (!earlier->exists)
+			continue;
+		if (earlier->rule_id == target->rule_id)
+			return;
+		first = false;
+	}
+	target->matched++;
+	if (first)
+		target->matched_first++;
 }
 
 /* Appends what the transaction counted. */
@@ -70,7 +102,8 @@ eb_metrics_write(HTAB *targets)
 	hash_seq_init(&status, targets);
 	while ((target = hash_seq_search(&status)) != NULL)
 		if (target->exists &&
-			(target->first_attempts > 0 || target->retries > 0))
+			(target->first_attempts > 0 || target->retries > 0 ||
+			 target->matched > 0))
 			write_metric(target);
 }
 

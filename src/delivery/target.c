@@ -61,7 +61,9 @@ enum
 	COLUMN_MAX_ATTEMPTS,
 	COLUMN_MAX_AGE,
 	COLUMN_OBSTACLE_CODE,
-	COLUMN_OBSTACLE
+	COLUMN_OBSTACLE,
+	COLUMN_RULE_ID,
+	COLUMN_ORDERED
 };
 
 typedef struct LaneEntry
@@ -280,6 +282,10 @@ read_target(EbTarget *target)
 	target->role = column_text(COLUMN_ROLE);
 	target->obstacle_code = column_text(COLUMN_OBSTACLE_CODE);
 	target->obstacle = column_text(COLUMN_OBSTACLE);
+	target->rule_id = DatumGetInt64(column_value(COLUMN_RULE_ID,
+												 Int64GetDatum(0)));
+	target->ordered = DatumGetBool(column_value(COLUMN_ORDERED,
+												BoolGetDatum(false)));
 	target->max_attempts = DatumGetInt32(column_value(COLUMN_MAX_ATTEMPTS,
 													  Int32GetDatum(185)));
 	target->max_age = DatumGetInt32(column_value(COLUMN_MAX_AGE,

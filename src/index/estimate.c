@@ -7,9 +7,16 @@
  * are events, and a pattern can be tried on them.  A histogram of a hundred
  * events cannot tell a thousandth from a millionth, so for patterns that few
  * of the samples satisfy, each field is counted by itself and the shares are
- * multiplied, as the planner does with conditions that it knows nothing
- * about; a field that no sample satisfies is judged by the looks of its
- * values.  The result is kept within what the samples allow.
+ * multiplied.  A field that no sample satisfies is judged by what the samples
+ * have at its path instead: by how many values must have been missed, since
+ * those seen repeat so often; by how much lies between two neighbours, for a
+ * range; else by the looks of its own values.  The result is kept within what
+ * the samples allow.
+ *
+ * Fields of events hang together: a source has its own kinds of events, and
+ * they their states.  So only the share of the rarest field counts in full, of
+ * the next its square root, and so on.  That takes too many rows where fields
+ * are independent, which does little harm with so few.
  *
  * A sample counts as matching if each field of a conjunction is satisfied
  * somewhere in it; whether in one element of an array is left aside.  Nothing
@@ -26,19 +33,16 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 
 #include "compat.h"
 #include "index/access.h"
 #include "index/estimate.h"
+#include "index/samples.h"
 #include "pattern/match.h"
 
 PG_FUNCTION_INFO_V1(event_pattern_sel);
-
-/* Of more samples only so many are tried, evenly spread. */
-#define MAX_SAMPLES 200
 
 /* Patterns with more fields than this are estimated without samples. */
 #define MAX_FIELDS 500
@@ -49,13 +53,18 @@ PG_FUNCTION_INFO_V1(event_pattern_sel);
 /* Which stored patterns an event matches: few of many. */
 #define DEFAULT_MATCHED_BY 0.0001
 
+/* How many of the samples' values a range beyond all of them stands for. */
+#define BEYOND 0.1
+
+/* Of a conjunction's fields so many count, the rarest. */
+#define MAX_FACTORS 4
+
 /* A field of a conjunction, and what was found about it. */
 typedef struct Field
 {
 	const EbRequirement *requirement;
-	bool		has_value;		/* in the sample at hand */
-	bool		satisfied;
-	int			count;			/* samples that satisfy it */
+	bool	   *satisfied;		/* by each sample */
+	int			count;			/* of the histogram, how many */
 } Field;
 
 typedef struct Estimate
@@ -64,6 +73,9 @@ typedef struct Estimate
 	Field	   *fields;			/* conjunction after conjunction */
 	int			nfields;
 	int		   *ends;			/* where each one's end */
+	const EbSamples *samples;	/* NULL if there are none */
+	int			nsamples;		/* of the histogram */
+	double		nrows;			/* of the table */
 } Estimate;
 
 static bool
@@ -98,127 +110,260 @@ init_estimate(Estimate *estimate, const EbProgram *program)
 	return true;
 }
 
+/* Tries a field on the samples. */
 static void
-try_leaf(void *context, EbPathHash path, const JsonbValue *scalar)
+try_field(const Estimate *estimate, Field *field)
 {
-	Estimate   *estimate = context;
+	const EbProgram *program = estimate->program;
+	const EbSamples *samples = estimate->samples;
+	const EbValues *values = eb_program_at(program, field->requirement->values);
+	bool	   *has_value = palloc0(samples->n * sizeof(bool));
+	int			nleaves;
+	const EbSampleLeaf *leaves = eb_sample_leaves(samples, field->requirement->path, &nleaves);
 
-	for (int i = 0; i < estimate->nfields; i++)
+	CHECK_FOR_INTERRUPTS();
+	field->satisfied = palloc0(samples->n * sizeof(bool));
+	for (int i = 0; i < nleaves; i++)
 	{
-		Field	   *field = &estimate->fields[i];
+		bool	   *satisfied = &field->satisfied[leaves[i].sample];
 
-		if (field->requirement->path != path)
-			continue;
-		field->has_value = true;
-		if (!field->satisfied)
-			field->satisfied = eb_values_match(estimate->program,
-											   eb_program_at(estimate->program, field->requirement->values),
-											   scalar);
+		has_value[leaves[i].sample] = true;
+		if (!*satisfied)
+			*satisfied = eb_values_match(program, values, &leaves[i].scalar);
 	}
+	for (int i = 0; i < samples->n; i++)
+	{
+		if (field->requirement->absent_ok && !has_value[i])
+			field->satisfied[i] = true;
+		if (!samples->is_object[i])
+			field->satisfied[i] = false;
+		if (i >= samples->ncommon)
+			field->count += field->satisfied[i];
+	}
+	pfree(has_value);
 }
 
-/* Does the event satisfy all fields of a conjunction?  Counts what it does. */
+/* Does a sample satisfy all fields of a conjunction? */
 static bool
-try_sample(Estimate *estimate, Jsonb *event)
+sample_matches(const Estimate *estimate, int sample)
 {
-	bool		result = false;
 	int			i = 0;
 
-	for (int f = 0; f < estimate->nfields; f++)
-		estimate->fields[f].has_value = estimate->fields[f].satisfied = false;
-	eb_walk_leaves(&event->root, try_leaf, estimate);
 	for (int c = 0; c < estimate->program->nconjunctions; c++)
 	{
-		bool		all = JB_ROOT_IS_OBJECT(event);
+		bool		all = estimate->samples->is_object[sample];
 
 		for (; i < estimate->ends[c]; i++)
-		{
-			Field	   *field = &estimate->fields[i];
-
-			if (field->requirement->absent_ok && !field->has_value)
-				field->satisfied = true;
-			field->count += field->satisfied;
-			all &= field->satisfied;
-		}
-		result |= all;
+			all &= estimate->fields[i].satisfied[sample];
+		if (all)
+			return true;
 	}
-	return result;
+	return false;
 }
 
-/* The share of events that satisfy a field, as far as its looks tell. */
+/* ---------- Fields that no sample satisfies ---------- */
+
+/* The share of values that satisfy one alternative, as far as its looks tell. */
 static double
-guess_field(const EbProgram *program, const EbRequirement *requirement)
+guess_by_looks(const EbAccess *access)
 {
-	const EbValues *values = eb_program_at(program, requirement->values);
-	const EbItem *items = eb_program_at(program, values->items);
+	return exp2(-Min(access->bits, 14));
+}
+
+/*
+ * Of nkeys values at a path, ordered, how large is the share of one that does
+ * not occur among them?  What occurs once tells how much has been missed (Good
+ * and Turing), and of how many values in all (Haas and Stokes, as ANALYZE has
+ * it).  Without any repetition there are many, and the looks may tell how many.
+ */
+static double
+unseen_value(const int64 *keys, int nkeys, double ntotal, double looks)
+{
+	double		once = 0;
+	double		distinct = 0;
+	double		all;
+	double		share;
+
+	for (int i = 0; i < nkeys;)
+	{
+		int			first = i;
+
+		while (i < nkeys && keys[i] == keys[first])
+			i++;
+		distinct++;
+		if (i - first == 1)
+			once++;
+	}
+	all = nkeys * distinct / (Max(nkeys - once, 0.5) + once * nkeys / Max(ntotal, nkeys));
+	share = Max(once, 0.5) / nkeys / Max(all - distinct, 1);
+	return once == nkeys ? Min(share, looks) : share;
+}
+
+/* The same for a range between two of them. */
+static double
+unseen_range(const int64 *keys, int nkeys, int64 low, int64 high)
+{
+	int			above = 0;
+	int			below;
+
+	while (above < nkeys && keys[above] <= high)
+		above++;
+	for (below = above - 1; below >= 0 && keys[below] >= low; below--)
+		;
+	if (below < 0 || above == nkeys ||
+		keys[below] >> EB_KEY_PAYLOAD_BITS != low >> EB_KEY_PAYLOAD_BITS ||
+		keys[above] >> EB_KEY_PAYLOAD_BITS != high >> EB_KEY_PAYLOAD_BITS)
+		return BEYOND / nkeys;
+	return Min(((double) high - (double) low + 1) / ((double) keys[above] - (double) keys[below]), 1) / nkeys;
+}
+
+/* The share of values that satisfy one alternative, given some that do not. */
+static double
+unseen_share(EbAccess *access, EbPathHash path, const int64 *keys, int nkeys, double ntotal)
+{
+	switch (access->kind)
+	{
+		case EB_ACCESS_KEY:
+			return unseen_value(keys, nkeys, ntotal, guess_by_looks(access));
+		case EB_ACCESS_NUMBERS:
+			return unseen_range(keys, nkeys, access->low, access->high);
+		case EB_ACCESS_BLOCK:
+			if (eb_key_range_cidr(path, access->cidr, &access->low, &access->high))
+				return unseen_range(keys, nkeys, access->low, access->high);
+			break;
+		case EB_ACCESS_PREFIX:
+		case EB_ACCESS_ANY:
+			break;
+	}
+	return guess_by_looks(access);
+}
+
+/* The keys of what the histogram has at a path, ordered; returns their number. */
+static int
+histogram_keys(const EbSamples *samples, EbPathHash path, int64 **keys)
+{
+	int			nleaves;
+	const EbSampleLeaf *leaves = eb_sample_leaves(samples, path, &nleaves);
+	int			n = 0;
+
+	*keys = palloc(Max(nleaves, 1) * sizeof(int64));
+	for (int i = 0; i < nleaves; i++)
+		if (leaves[i].sample >= samples->ncommon)
+			(*keys)[n++] = leaves[i].key;
+	return n;
+}
+
+/* The share of events that satisfy a field which no sample satisfies. */
+static double
+judge_field(const Estimate *estimate, const EbRequirement *requirement)
+{
+	const EbValues *values = eb_program_at(estimate->program, requirement->values);
+	const EbItem *items = eb_program_at(estimate->program, values->items);
 	EbAccess   *accesses;
-	int			n;
+	int			naccesses;
+	int64	   *keys = NULL;
+	int			nkeys = 0;
+	double		share = 0;
 
 	if (requirement->absent_ok || (values->flags & EB_VALUES_EXISTS) != 0)
 		return 0.5;
 	for (int i = 0; i < values->nitems; i++)
 		if (items[i].kind == EB_ITEM_ANYTHING_BUT)
 			return 0.8;
-	n = eb_accesses(program, requirement, &accesses);
-	return exp2(-Min(eb_access_bits(accesses, n), 14));
+
+	if (estimate->nsamples > 0)
+		nkeys = histogram_keys(estimate->samples, requirement->path, &keys);
+	naccesses = eb_accesses(estimate->program, requirement, &accesses);
+	for (int i = 0; i < naccesses; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (nkeys == 0)
+			share += guess_by_looks(&accesses[i]);
+		else
+		{
+			/* an array has several values */
+			double		per_event = (double) nkeys / estimate->nsamples;
+
+			share += per_event * unseen_share(&accesses[i], requirement->path, keys, nkeys,
+											  per_event * estimate->nrows);
+		}
+	}
+	return Min(share, 1);
 }
 
-/* The fields' shares multiplied, over all conjunctions. */
+/* The share of events that satisfy a field. */
 static double
-multiply_fields(const Estimate *estimate, int nsamples)
+field_share(const Estimate *estimate, const Field *field)
 {
+	double		n = estimate->nsamples;
+
+	if (field->count > 0)
+		return field->count / n;
+	if (n == 0)
+		return judge_field(estimate, field->requirement);
+	return Min(judge_field(estimate, field->requirement), 0.5 / n);
+}
+
+static int
+compare_shares(const void *a, const void *b)
+{
+	double		da = *(const double *) a;
+	double		db = *(const double *) b;
+
+	return da < db ? -1 : da > db;
+}
+
+/* The fields' shares multiplied as told above, over all conjunctions. */
+static double
+multiply_fields(const Estimate *estimate)
+{
+	double	   *shares = palloc(estimate->nfields * sizeof(double));
 	double		result = 0;
 	int			i = 0;
 
 	for (int c = 0; c < estimate->program->nconjunctions; c++)
 	{
 		double		product = 1;
+		double		exponent = 1;
+		int			n = 0;
 
 		for (; i < estimate->ends[c]; i++)
-		{
-			const Field *field = &estimate->fields[i];
-			double		share;
-
-			if (field->count > 0)
-				share = (double) field->count / nsamples;
-			else
-			{
-				share = guess_field(estimate->program, field->requirement);
-				if (nsamples > 0)
-					share = Min(share, 0.5 / nsamples);
-			}
-			product *= share;
-		}
+			shares[n++] = field_share(estimate, &estimate->fields[i]);
+		qsort(shares, n, sizeof(double), compare_shares);
+		for (int k = 0; k < Min(n, MAX_FACTORS); k++, exponent /= 2)
+			product *= pow(shares[k], exponent);
 		result += product;
 	}
+	pfree(shares);
 	return Min(result, 1);
 }
 
-/* The share among events of which nsamples were tried and matches matched. */
+/* The share among the events that the histogram stands for. */
 static double
-combine(const Estimate *estimate, int nsamples, int matches)
+estimate_rest(const Estimate *estimate)
 {
+	int			matches = 0;
+	double		n = estimate->nsamples;
 	double		product;
 
-	if (nsamples > 0 && matches >= ENOUGH_MATCHES)
-		return (double) matches / nsamples;
-	product = multiply_fields(estimate, nsamples);
-	if (nsamples == 0)
-		return product;
-	return Max(Min(product, (matches + 1.5) / nsamples), matches / 2.0 / nsamples);
+	if (n == 0)
+		return multiply_fields(estimate);
+	for (int i = estimate->samples->ncommon; i < estimate->samples->n; i++)
+		matches += sample_matches(estimate, i);
+	if (matches >= ENOUGH_MATCHES)
+		return matches / n;
+	product = multiply_fields(estimate);
+	return Max(Min(product, (matches + 1.5) / n), matches / 2.0 / n);
 }
 
 /* From the statistics of a column of events. */
 static double
 estimate_from_samples(VariableStatData *vardata, Oid funcid, const EbPattern *pattern)
 {
-	Estimate	estimate;
-	AttStatsSlot slot;
+	Estimate	estimate = {0};
 	double		nullfrac = 0;
 	double		common = 0;		/* share of the common values */
 	double		selected = 0;	/* of them, of those that match */
-	int			nsamples = 0;
-	int			matches = 0;
 
 	if (!init_estimate(&estimate, eb_pattern_program(pattern)))
 		return EB_DEFAULT_MATCHES;
@@ -228,37 +373,22 @@ estimate_from_samples(VariableStatData *vardata, Oid funcid, const EbPattern *pa
 		nullfrac = ((Form_pg_statistic) GETSTRUCT(vardata->statsTuple))->stanullfrac;
 		if (statistic_proc_security_check(vardata, funcid))
 		{
-			if (get_attstatsslot(&slot, vardata->statsTuple, STATISTIC_KIND_MCV,
-								 InvalidOid, ATTSTATSSLOT_VALUES | ATTSTATSSLOT_NUMBERS))
-			{
-				for (int i = 0; i < Min(slot.nvalues, slot.nnumbers); i++)
-				{
-					CHECK_FOR_INTERRUPTS();
-					common += slot.numbers[i];
-					if (try_sample(&estimate, DatumGetJsonbP(slot.values[i])))
-						selected += slot.numbers[i];
-				}
-				for (int f = 0; f < estimate.nfields; f++)
-					estimate.fields[f].count = 0;
-				free_attstatsslot(&slot);
-			}
-			if (get_attstatsslot(&slot, vardata->statsTuple, STATISTIC_KIND_HISTOGRAM,
-								 InvalidOid, ATTSTATSSLOT_VALUES))
-			{
-				int			step = (slot.nvalues + MAX_SAMPLES - 1) / MAX_SAMPLES;
+			const EbSamples *samples = eb_samples(vardata->statsTuple);
 
-				for (int i = 0; i < slot.nvalues; i += step)
-				{
-					CHECK_FOR_INTERRUPTS();
-					nsamples++;
-					matches += try_sample(&estimate, DatumGetJsonbP(slot.values[i]));
-				}
-				free_attstatsslot(&slot);
+			estimate.samples = samples;
+			estimate.nsamples = samples->n - samples->ncommon;
+			estimate.nrows = vardata->rel != NULL ? vardata->rel->tuples : 0;
+			for (int i = 0; i < estimate.nfields; i++)
+				try_field(&estimate, &estimate.fields[i]);
+			for (int i = 0; i < samples->ncommon; i++)
+			{
+				common += samples->shares[i];
+				if (sample_matches(&estimate, i))
+					selected += samples->shares[i];
 			}
 		}
 	}
-	return selected + combine(&estimate, nsamples, matches) *
-		Max(1 - nullfrac - common, 0);
+	return selected + estimate_rest(&estimate) * Max(1 - nullfrac - common, 0);
 }
 
 double

@@ -221,3 +221,45 @@ eb_unlock(EbLockClass class, uint32 key1, uint32 key2, LOCKMODE mode,
 	set_lock_tag(&tag, class, key1, key2);
 	LockRelease(&tag, mode, session);
 }
+
+/*
+ * A lock of the method of advisory locks, which abort leaves to the session.
+ * None of their functions knows its tag, but pg_advisory_unlock_all()
+ * releases it: so it is held only where an abort must be outlived.
+ */
+static void
+set_lock_tag_beyond_abort(LOCKTAG *tag, EbLockClass class, uint32 key1,
+						  uint32 key2)
+{
+	set_lock_tag(tag, class, key1, key2);
+	tag->locktag_lockmethodid = USER_LOCKMETHOD;
+}
+
+/* Does not wait.  True as well if the session has it already. */
+bool
+eb_lock_beyond_abort(EbLockClass class, uint32 key1, uint32 key2)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag_beyond_abort(&tag, class, key1, key2);
+	switch (LockAcquire(&tag, ExclusiveLock, true, true))
+	{
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		case LOCKACQUIRE_ALREADY_HELD:
+		case LOCKACQUIRE_ALREADY_CLEAR:
+			LockRelease(&tag, ExclusiveLock, true);
+			return true;
+		default:
+			return true;
+	}
+}
+
+void
+eb_unlock_beyond_abort(EbLockClass class, uint32 key1, uint32 key2)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag_beyond_abort(&tag, class, key1, key2);
+	LockRelease(&tag, ExclusiveLock, true);
+}

@@ -32,15 +32,23 @@ typedef enum EbLockClass
 	EB_LOCK_CLAIM = 0xEB00,		/* who takes the next batch of a lane */
 	EB_LOCK_BATCH,				/* who works on a batch */
 	EB_LOCK_RETRY,				/* who works on a retry */
+	EB_LOCK_PROCEDURE,			/* and whose procedure may abort */
+	EB_LOCK_ORDER,				/* who claims from the groups of a lane */
 	EB_LOCK_BELL,				/* who sleeps */
 	EB_LOCK_MAINTENANCE,		/* who rotates */
 	EB_LOCK_TICK,				/* who ends a batch of stream records */
-	EB_LOCK_PIPE				/* who serves a pipe */
+	EB_LOCK_PIPE,				/* who serves a pipe */
+	EB_LOCK_RULES				/* who puts rules into shared memory */
 } EbLockClass;
 
 extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,
 					LOCKMODE mode, bool session, bool wait);
 extern void eb_unlock(EbLockClass class, uint32 key1, uint32 key2,
 					  LOCKMODE mode, bool session);
+
+/* The same, exclusive and the session's, and no abort releases it. */
+extern bool eb_lock_beyond_abort(EbLockClass class, uint32 key1, uint32 key2);
+extern void eb_unlock_beyond_abort(EbLockClass class, uint32 key1,
+								   uint32 key2);
 
 #endif							/* EB_INTERNAL_H */

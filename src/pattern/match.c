@@ -31,7 +31,6 @@
 #include "miscadmin.h"
 
 #include "json/container.h"
-#include "json/prefetch.h"
 #include "pattern/match.h"
 
 /* Children of a node that are kept on the stack while an object is read. */
@@ -225,13 +224,6 @@ match_keys(Matcher *matcher, const EbNode *node, const JsonbContainer *object,
 	uint32		offset = 0;
 	int			next = 0;
 	bool		may_be_dotted = node->dotted_lengths != 0;
-
-	/*
-	 * In a scan the event is not in the processor's cache yet.  The names are
-	 * needed soon, and not before their lengths have been read.
-	 */
-	eb_prefetch(base);
-	eb_prefetch(base + EB_CACHE_LINE);
 
 	/* the last key is the longest; mostly it is shorter than any dotted name */
 	if (may_be_dotted && nkeys > 0)

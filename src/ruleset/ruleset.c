@@ -18,6 +18,12 @@
  * Each set lives in a context of its own and is complete before it takes the
  * place of others: an error while compiling changes nothing.
  *
+ * A rule set may lie on a base, a set that was compiled before and that others
+ * use too.  It is the oldest of the sets and is never compiled again.  Its
+ * patterns are not among the locations, which would cost about as much as the
+ * patterns of all that is put later: they are found by their numbers, which
+ * are in order.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -68,7 +74,8 @@ typedef struct Location
 struct EbRuleSet
 {
 	MemoryContext context;
-	HTAB	   *locations;
+	HTAB	   *locations;		/* but of the base */
+	int			nbases;			/* 1: the first level is the base */
 	int			nlevels;
 	Level		levels[MAX_LEVELS]; /* oldest first */
 	Level		pending;
@@ -112,10 +119,88 @@ eb_ruleset_create(MemoryContext parent)
 	return ruleset;
 }
 
+EbRuleSet *
+eb_ruleset_create_on(MemoryContext parent, const EbPatternSet *base, const int64 *ids)
+{
+	EbRuleSet  *ruleset = eb_ruleset_create(parent);
+	Level	   *level = &ruleset->levels[0];
+
+	memset(level, 0, sizeof(Level));
+	level->context = ruleset->context;
+	level->set = base;
+	level->n = level->allocated = base->npatterns;
+	level->ids = unconstify(int64 *, ids);
+	level->live = MemoryContextAllocExtended(ruleset->context,
+											 Max(level->n, 1) * sizeof(bool),
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	ruleset->nbases = ruleset->nlevels = 1;
+	return ruleset;
+}
+
 int
 eb_ruleset_count(const EbRuleSet *ruleset)
 {
-	return hash_get_num_entries(ruleset->locations);
+	return hash_get_num_entries(ruleset->locations) +
+		(ruleset->nbases > 0 ? ruleset->levels[0].nlive : 0);
+}
+
+/* The position of a number in the base, or -1. */
+static int
+find_in_base(const EbRuleSet *ruleset, int64 id)
+{
+	const Level *base = &ruleset->levels[0];
+	int			low = 0;
+	int			high = ruleset->nbases > 0 ? base->n : 0;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (base->ids[middle] == id)
+			return middle;
+		if (base->ids[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
+/* The pattern at a position of the base, or -1, takes part no longer. */
+static bool
+hide(EbRuleSet *ruleset, int position)
+{
+	Level	   *base = &ruleset->levels[0];
+
+	if (position < 0 || !base->live[position])
+		return false;
+	base->live[position] = false;
+	base->nlive--;
+	return true;
+}
+
+void
+eb_ruleset_hide_base(EbRuleSet *ruleset)
+{
+	Level	   *base = &ruleset->levels[0];
+
+	Assert(ruleset->nbases > 0);
+	memset(base->live, 0, base->n * sizeof(bool));
+	base->nlive = 0;
+}
+
+void
+eb_ruleset_restore(EbRuleSet *ruleset, int position)
+{
+	Level	   *base = &ruleset->levels[0];
+
+	Assert(ruleset->nbases > 0 && position >= 0 && position < base->n);
+	if (base->live[position])
+		return;
+	if (hash_get_num_entries(ruleset->locations) > 0)
+		(void) eb_ruleset_remove(ruleset, base->ids[position]);
+	base->live[position] = true;
+	base->nlive++;
 }
 
 /* Marks what is at a location as gone. */
@@ -153,6 +238,8 @@ eb_ruleset_put(EbRuleSet *ruleset, int64 id, const EbPattern *pattern)
 
 	if (found)
 		bury(ruleset, location);
+	else
+		(void) hide(ruleset, find_in_base(ruleset, id));
 	location->level = PENDING;
 	location->position = pending->n;
 	pending->ids[pending->n] = id;
@@ -168,7 +255,7 @@ eb_ruleset_remove(EbRuleSet *ruleset, int64 id)
 	Location   *location = hash_search(ruleset->locations, &id, HASH_FIND, NULL);
 
 	if (location == NULL)
-		return false;
+		return hide(ruleset, find_in_base(ruleset, id));
 	bury(ruleset, location);
 	(void) hash_search(ruleset->locations, &id, HASH_REMOVE, NULL);
 	return true;
@@ -178,6 +265,56 @@ static const EbPattern *
 level_pattern(const Level *level, int position)
 {
 	return level->set != NULL ? eb_set_pattern(level->set, position) : level->patterns[position];
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		ia = *(const int64 *) a;
+	int64		ib = *(const int64 *) b;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
+/* A pattern by its number; the number comes first, for compare_ids(). */
+typedef struct Numbered
+{
+	int64		id;
+	const EbPattern *pattern;
+} Numbered;
+
+EbPatternSet *
+eb_ruleset_compile(const EbRuleSet *ruleset, int64 **ids)
+{
+	int			n = eb_ruleset_count(ruleset);
+	Numbered   *all = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(Numbered));
+	const EbPattern **patterns;
+	EbPatternSet *set;
+	int			filled = 0;
+
+	for (int i = 0; i <= ruleset->nlevels; i++)
+	{
+		const Level *level = i < ruleset->nlevels ? &ruleset->levels[i] : &ruleset->pending;
+
+		for (int k = 0; k < level->n; k++)
+			if (level->live[k])
+				all[filled++] = (Numbered) {level->ids[k], level_pattern(level, k)};
+	}
+	Assert(filled == n);
+	if (n > 1)
+		qsort(all, n, sizeof(Numbered), compare_ids);
+
+	patterns = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(EbPattern *));
+	*ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(int64));
+	for (int i = 0; i < n; i++)
+	{
+		(*ids)[i] = all[i].id;
+		patterns[i] = all[i].pattern;
+	}
+	pfree(all);
+	set = eb_pattern_set_build(patterns, n);
+	pfree(patterns);
+	return set;
 }
 
 /*
@@ -249,7 +386,7 @@ is_worth_compiling(const EbRuleSet *ruleset, int *first)
 	int64		max = ruleset->tries / TRIES_PER_COMPILED - COMPILE_OVERHEAD;
 
 	*first = ruleset->nlevels;
-	while (*first > 0 && ruleset->levels[*first - 1].n <= MAX_TRIED_LEVEL &&
+	while (*first > ruleset->nbases && ruleset->levels[*first - 1].n <= MAX_TRIED_LEVEL &&
 		   n + ruleset->levels[*first - 1].nlive <= max)
 		n += ruleset->levels[--*first].nlive;
 
@@ -267,7 +404,7 @@ settle(EbRuleSet *ruleset)
 	int			newer = ruleset->pending.n;
 	int			dead = 0;
 
-	for (int i = 0; i < ruleset->nlevels; i++)
+	for (int i = ruleset->nbases; i < ruleset->nlevels; i++)
 	{
 		const Level *level = &ruleset->levels[i];
 
@@ -281,7 +418,7 @@ settle(EbRuleSet *ruleset)
 			compile_levels(ruleset, Min(first, MAX_LEVELS - 1));
 		return;
 	}
-	while (first > 0 && ruleset->levels[first - 1].nlive <= newer * LEVEL_RATIO)
+	while (first > ruleset->nbases && ruleset->levels[first - 1].nlive <= newer * LEVEL_RATIO)
 		newer += ruleset->levels[--first].n;
 	if (dead > 0)
 		first = Min(first, dead - 1);
@@ -302,15 +439,6 @@ add_id(EbRuleSet *ruleset, int *n, int64 id)
 		ruleset->max_ids = allocated;
 	}
 	ruleset->ids[(*n)++] = id;
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		ia = *(const int64 *) a;
-	int64		ib = *(const int64 *) b;
-
-	return ia < ib ? -1 : ia > ib;
 }
 
 int

@@ -61,6 +61,24 @@ extern bool eb_ruleset_remove(EbRuleSet *ruleset, int64 id);
 extern int	eb_ruleset_count(const EbRuleSet *ruleset);
 
 /*
+ * A rule set on a base: a compiled set that others may use too, and that lasts
+ * as long as the rule set; ids are the numbers of its patterns, ascending.
+ * None of them takes part at first.  eb_ruleset_restore lets the pattern at a
+ * position take part, in place of what was put by its number; putting or
+ * removing that number hides it again, and eb_ruleset_hide_base hides all.
+ */
+extern EbRuleSet *eb_ruleset_create_on(MemoryContext parent,
+									   const EbPatternSet *base, const int64 *ids);
+extern void eb_ruleset_hide_base(EbRuleSet *ruleset);
+extern void eb_ruleset_restore(EbRuleSet *ruleset, int position);
+
+/*
+ * All the patterns as one compiled set, with their numbers, ascending, by
+ * position; both in the current memory context.
+ */
+extern EbPatternSet *eb_ruleset_compile(const EbRuleSet *ruleset, int64 **ids);
+
+/*
  * The numbers of the patterns that match, in ascending order; valid until the
  * set is used again.  An error leaves the set as it was.
  */

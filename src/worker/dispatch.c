@@ -44,7 +44,7 @@ typedef struct EbDestination
 	EbWork	   *running;
 	int			nrunning;
 	double		mean_ms;		/* that an attempt took lately */
-	int			rate;			/* per second, 0: any */
+	double		rate;			/* per second, 0: any */
 	double		tokens;			/* attempts that the rate allows now */
 	int64		refilled;		/* when they were counted */
 	int64		next_turn;		/* of what is postponed next */
@@ -372,7 +372,7 @@ eb_dispatch_take(EbWork *work)
 {
 	EbDestination *d = get_destination(work);
 
-	d->rate = atoi(work->fields[EB_WORK_RATE]);
+	d->rate = atof(work->fields[EB_WORK_RATE]) / options->share;
 	work->destination = d;
 	if (d->last)
 		d->last->next = work;

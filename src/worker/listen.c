@@ -28,7 +28,7 @@
 #include "loop.h"
 #include "pqexpbuffer.h"
 #include "process.h"
-#include "sink.h"
+#include "sinks.h"
 
 /* Stop reading at the first, read again at the second. */
 #define MAX_HELD 10000
@@ -39,9 +39,7 @@ static struct Listener
 {
 	const EbListenOptions *options;
 	EbConnection *connection;
-	EbSink	   *sinks[3];
-	int			nsinks;
-	EbSink	   *print_sink;		/* NULL: none */
+	EbSinks		sinks;
 	int			received;
 	int			held;
 	int			given_up;
@@ -77,7 +75,7 @@ begin_stop(void)
 	if (listener.held == 0)
 		listener.finished = true;
 	else
-		eb_timer_set(&listener.stop_timer, listener.options->stop_timeout_ms,
+		eb_timer_set(&listener.stop_timer, listener.options->sinks.stop_timeout_ms,
 					 stop_timed_out, NULL);
 }
 
@@ -103,7 +101,7 @@ stop_signal(int signo)
 static void
 run_timed_out(void *arg)
 {
-	const EbListenOptions *options = listener.options;
+	const EbSinkOptions *options = &listener.options->sinks;
 
 	pg_log_info("stopping: --timeout is over, %d message(s) received",
 				listener.received);
@@ -140,7 +138,7 @@ message_done(EbSink *sink, EbMessage *message, bool delivered)
 
 	/* When nobody reads standard output any more, going on has no point. */
 	if (!delivered && !listener.stopping &&
-		(listener.options->stop_on_failure || sink == listener.print_sink))
+		(listener.options->stop_on_failure || sink == listener.sinks.print))
 	{
 		pg_log_info("stopping because of the failure");
 		begin_stop();
@@ -160,16 +158,12 @@ take_notifications(PGconn *conn, void *arg)
 												notify->extra);
 
 		PQfreemem(notify);
-		message->pending = listener.nsinks;
 		listener.received++;
 		listener.held++;
+		eb_sinks_submit(&listener.sinks, message);
 
-		/* the last of them may free the message */
-		for (int i = 0; i < listener.nsinks; i++)
-			eb_sink_submit(listener.sinks[i], message);
-
-		if (listener.options->count > 0 &&
-			listener.received >= listener.options->count)
+		if (listener.options->sinks.count > 0 &&
+			listener.received >= listener.options->sinks.count)
 		{
 			pg_log_info("stopping: %d message(s) received", listener.received);
 			begin_stop();
@@ -233,10 +227,7 @@ announce(PGconn *conn, bool again, void *arg)
 	}
 	pg_log_info("listening in database \"%s\" on channel %s", PQdb(conn), buf.data);
 	termPQExpBuffer(&buf);
-	pg_log_info("messages go to:%s%s%s",
-				options->print ? " standard output" : "",
-				options->command ? " command" : "",
-				options->webhook_url ? " webhook" : "");
+	eb_sinks_announce(&options->sinks);
 }
 
 static void
@@ -244,13 +235,6 @@ connection_failed(void *arg)
 {
 	listener.exit_status = EB_EXIT_CONNECTION;
 	listener.finished = true;
-}
-
-static void
-add_sink(EbSink *sink, int jobs)
-{
-	eb_sink_setup(sink, &listener.options->policy, jobs, message_done);
-	listener.sinks[listener.nsinks++] = sink;
 }
 
 /* Runs until it is told to stop; the result is the program's exit status. */
@@ -270,24 +254,10 @@ eb_listen_run(const EbListenOptions *options)
 	eb_loop_signal(SIGTERM, stop_signal);
 	eb_loop_signal(SIGINT, stop_signal);
 
-	if (options->print)
-	{
-		listener.print_sink = eb_print_sink_create(options->payload_only);
-		add_sink(listener.print_sink, 1);
-	}
-	if (options->command)
-		add_sink(eb_command_sink_create(options->command,
-										options->exec_timeout_ms,
-										options->payload_only),
-				 options->jobs);
-	if (options->webhook_url)
-		add_sink(eb_webhook_sink_create(options->webhook_url,
-										options->webhook_timeout_ms),
-				 options->jobs);
-
+	eb_sinks_open(&listener.sinks, &options->sinks, message_done);
 	listener.connection = eb_connection_open(&options->connection, &handlers, NULL);
-	if (options->timeout_ms > 0)
-		eb_timer_set(&listener.timeout_timer, options->timeout_ms,
+	if (options->sinks.timeout_ms > 0)
+		eb_timer_set(&listener.timeout_timer, options->sinks.timeout_ms,
 					 run_timed_out, NULL);
 	while (!listener.finished)
 		eb_loop_once();

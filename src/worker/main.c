@@ -11,9 +11,13 @@
  *	  request, secret
  *				 what is sent to an API destination
  *	  listen	 the command "listen": notifications to sinks
+ *	  receive	 the command "receive": a queue's messages to sinks
+ *	  sinks		 those that the user asked for
  *	  sink_*	 the kinds of sinks: print, command, webhook
  *	  sink		 queue and retries, common to all sinks
- *	  options	 the command line
+ *	  options, options_*
+ *				 the command line
+ *	  session	 a connection with one statement at a time
  *	  http, process, connection
  *				 requests, commands, the database
  *	  message, retry
@@ -27,6 +31,7 @@
 #include "listen.h"
 #include "log.h"
 #include "options.h"
+#include "receive.h"
 #include "run.h"
 #include "worker.h"
 
@@ -35,6 +40,7 @@ main(int argc, char **argv)
 {
 	/* the loop's handlers see them, too */
 	static EbListenOptions listen_options;
+	static EbReceiveOptions receive_options;
 	static EbRunOptions run_options;
 	const char *command = argc > 1 ? argv[1] : NULL;
 
@@ -49,26 +55,33 @@ main(int argc, char **argv)
 		printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
 		return EB_EXIT_OK;
 	}
-	if (command == NULL ||
-		(strcmp(command, "listen") != 0 && strcmp(command, "run") != 0))
-	{
-		if (command)
-			pg_log_error("unknown command \"%s\"", command);
-		else
-			pg_log_error("no command given");
-		pg_log_error_hint("Try \"%s --help\" for more information.", EB_PROGNAME);
-		return EB_EXIT_USAGE;
-	}
 
 	/* getopt takes its first argument for the program's name. */
-	argv[1] = argv[0];
-	if (strcmp(command, "run") == 0)
+	if (command)
+		argv[1] = argv[0];
+	if (command && strcmp(command, "listen") == 0)
+	{
+		eb_options_parse_listen(&listen_options, argc - 1, argv + 1);
+		eb_log_timestamps();
+		return eb_listen_run(&listen_options);
+	}
+	if (command && strcmp(command, "receive") == 0)
+	{
+		eb_options_parse_receive(&receive_options, argc - 1, argv + 1);
+		eb_log_timestamps();
+		return eb_receive_run(&receive_options);
+	}
+	if (command && strcmp(command, "run") == 0)
 	{
 		eb_options_parse_run(&run_options, argc - 1, argv + 1);
 		eb_log_timestamps();
 		return eb_run_run(&run_options);
 	}
-	eb_options_parse_listen(&listen_options, argc - 1, argv + 1);
-	eb_log_timestamps();
-	return eb_listen_run(&listen_options);
+
+	if (command)
+		pg_log_error("unknown command \"%s\"", command);
+	else
+		pg_log_error("no command given");
+	eb_options_usage_error();
+	return EB_EXIT_USAGE;		/* not reached */
 }

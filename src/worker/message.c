@@ -3,9 +3,10 @@
  * message.c
  *	  A received message and its forms.
  *
- * A message is shown as one line of JSON:
+ * A message is shown as one line of JSON, a notification and one of a queue:
  *
  *	  {"channel":"c","pid":123,"payload":...,"received":"...Z"}
+ *	  {"queue":"q","messageId":"...","body":...,"attributes":{...}}
  *
  * A payload that is JSON stands there as JSON, any other as a string.  cJSON
  * says whether it is, but its value is not used: it keeps numbers as
@@ -26,6 +27,7 @@
 #include "mb/pg_wchar.h"
 #include "message.h"
 #include "pqexpbuffer.h"
+#include "retry.h"
 
 /*
  * The text with everything that is not UTF-8 replaced by U+FFFD.  Only a
@@ -196,28 +198,89 @@ print_and_delete(cJSON *object)
 	return result;
 }
 
+/* Adds the payload, as JSON if it is. */
+static void
+add_payload(cJSON *object, const char *name, const EbMessage *message)
+{
+	if (message->json)
+		cJSON_AddRawToObject(object, name, message->json);
+	else
+		cJSON_AddStringToObject(object, name, message->payload);
+}
+
+static EbMessage *
+create_message(const char *source, const char *payload)
+{
+	EbMessage  *message = pg_malloc0(sizeof(EbMessage));
+
+	message->source = force_utf8(source);
+	message->payload = force_utf8(payload);
+	message->json = payload_as_json(message->payload);
+	return message;
+}
+
 /* A new message, received now. */
 EbMessage *
 eb_message_create(const char *channel, int pid, const char *payload)
 {
-	EbMessage  *message = pg_malloc0(sizeof(EbMessage));
+	EbMessage  *message = create_message(channel, payload);
 	cJSON	   *object = cJSON_CreateObject();
 	char		received[40];
 
-	message->channel = force_utf8(channel);
-	message->payload = force_utf8(payload);
-	message->json = payload_as_json(message->payload);
-
 	format_now(received, sizeof(received));
-	cJSON_AddStringToObject(object, "channel", message->channel);
+	cJSON_AddStringToObject(object, "channel", message->source);
 	cJSON_AddNumberToObject(object, "pid", pid);
-	if (message->json)
-		cJSON_AddRawToObject(object, "payload", message->json);
-	else
-		cJSON_AddStringToObject(object, "payload", message->payload);
+	add_payload(object, "payload", message);
 	cJSON_AddStringToObject(object, "received", received);
 	message->line = print_and_delete(object);
 	return message;
+}
+
+/* Adds what is JSON for certain, on one line. */
+static void
+add_json(cJSON *object, const char *name, const char *text)
+{
+	char	   *valid = force_utf8(text);
+	char	   *json = payload_as_json(valid);
+
+	cJSON_AddRawToObject(object, name, json ? json : valid);
+	free(json);
+	free(valid);
+}
+
+/* A message of a queue. */
+EbMessage *
+eb_message_create_received(const char *queue, const char *const *fields)
+{
+	EbMessage  *message = create_message(queue, fields[EB_RECEIVED_BODY]);
+	cJSON	   *object = cJSON_CreateObject();
+
+	message->id = pg_strdup(fields[EB_RECEIVED_ID]);
+	message->receipt = pg_strdup(fields[EB_RECEIVED_RECEIPT]);
+	message->receives = atoi(fields[EB_RECEIVED_COUNT]);
+	cJSON_AddStringToObject(object, "queue", message->source);
+	cJSON_AddStringToObject(object, "messageId", message->id);
+	add_payload(object, "body", message);
+	add_json(object, "attributes", fields[EB_RECEIVED_ATTRIBUTES]);
+	if (*fields[EB_RECEIVED_MESSAGE_ATTRIBUTES])
+		add_json(object, "messageAttributes",
+				 fields[EB_RECEIVED_MESSAGE_ATTRIBUTES]);
+	message->line = print_and_delete(object);
+	return message;
+}
+
+/* A sink has not taken it; of several the last reason and the longest time. */
+void
+eb_message_note_failure(EbMessage *message, const char *reason,
+						int64 not_before_ms)
+{
+	free(message->failure);
+	message->failure = pg_strdup(reason);
+	if (not_before_ms == EB_RETRY_AFTER_NEVER ||
+		message->not_before_ms == EB_RETRY_AFTER_NEVER)
+		message->not_before_ms = EB_RETRY_AFTER_NEVER;
+	else
+		message->not_before_ms = Max(message->not_before_ms, not_before_ms);
 }
 
 /*
@@ -239,9 +302,12 @@ eb_message_webhook_body(const EbMessage *message)
 void
 eb_message_free(EbMessage *message)
 {
-	free(message->channel);
+	free(message->source);
 	free(message->payload);
 	free(message->json);
 	free(message->line);
+	free(message->id);
+	free(message->receipt);
+	free(message->failure);
 	free(message);
 }

@@ -10,13 +10,12 @@
 
 #include "connection.h"
 #include "fe_utils/simple_list.h"
+#include "getopt_long.h"
 #include "retry.h"
 
-/* What "listen" was asked for. */
-typedef struct EbListenOptions
+/* Where messages go, and when to end: "listen" and "receive". */
+typedef struct EbSinkOptions
 {
-	EbConnectionOptions connection;
-	SimpleStringList channels;
 	int			count;			/* 0: no end */
 	int			timeout_ms;		/* 0: no end */
 	bool		print;
@@ -28,8 +27,27 @@ typedef struct EbListenOptions
 	int			exec_timeout_ms;	/* 0: none */
 	int			webhook_timeout_ms;
 	int			stop_timeout_ms;
+} EbSinkOptions;
+
+/* What "listen" was asked for. */
+typedef struct EbListenOptions
+{
+	EbConnectionOptions connection;
+	EbSinkOptions sinks;
+	SimpleStringList channels;
 	bool		stop_on_failure;
 } EbListenOptions;
+
+/* What "receive" was asked for. */
+typedef struct EbReceiveOptions
+{
+	EbConnectionOptions connection;
+	EbSinkOptions sinks;
+	char	   *queue;
+	bool		once;
+	int			poll_ms;
+	int			visibility_timeout; /* seconds */
+} EbReceiveOptions;
 
 /* What "run" was asked for. */
 typedef struct EbRunOptions
@@ -37,6 +55,7 @@ typedef struct EbRunOptions
 	EbConnectionOptions connection;
 	int			max_deliveries; /* in hand at once */
 	int			jobs;			/* of them, under way at one destination */
+	int			share;			/* workers that keep to one rate together */
 	bool		once;
 	SimpleStringList commands;	/* NAME=COMMAND */
 	int			webhook_timeout_ms;
@@ -45,19 +64,46 @@ typedef struct EbRunOptions
 } EbRunOptions;
 
 extern void eb_options_print_help(void);
-extern void eb_options_print_common(void);
 extern void eb_options_parse_listen(EbListenOptions *options,
 									int argc, char **argv);
+extern void eb_options_parse_receive(EbReceiveOptions *options,
+									 int argc, char **argv);
 extern void eb_options_parse_run(EbRunOptions *options, int argc, char **argv);
 
-/* for the commands' own parts */
+/*
+ * The rest is for the commands' own parts.
+ *
+ * A command line is read by tables of long options, each with a function that
+ * takes them: it answers false if the option is not one of its table.  The
+ * options of the connection need no table.
+ */
+typedef struct EbOptionTable
+{
+	const struct option *options;	/* the last one has no name */
+	bool		(*take) (void *target, int opt, const char *name);
+	void	   *target;
+} EbOptionTable;
+
+/* Values of long options without a letter begin here, in each table. */
+#define EB_OPT_COMMAND		1000
+#define EB_OPT_SINK			2000
+
+extern const struct option eb_sink_options[];
+
+extern void eb_options_read(const EbOptionTable *tables, int ntables,
+							EbConnectionOptions *connection,
+							void (*print_help) (void), int argc, char **argv);
 extern void eb_options_usage_error(void);
 extern int	eb_options_parse_count(const char *option, const char *text,
 								   int min, int max);
 extern int	eb_options_parse_seconds(const char *option, const char *text,
 									 int min_ms);
-extern void eb_options_take_common(EbConnectionOptions *connection, int opt);
-extern void eb_options_take_names(EbConnectionOptions *connection,
-								  int argc, char **argv);
+extern void eb_options_print_common(void);
+
+extern void eb_options_print_sinks(void);
+extern void eb_options_print_attempts(void);
+extern void eb_options_init_sinks(EbSinkOptions *options);
+extern bool eb_options_take_sink(void *target, int opt, const char *name);
+extern void eb_options_finish_sinks(EbSinkOptions *options);
 
 #endif							/* EB_OPTIONS_H */

@@ -7,24 +7,22 @@
  */
 #include "postgres_fe.h"
 
-#include "getopt_long.h"
 #include "log.h"
 #include "options.h"
 #include "secret.h"
 #include "worker.h"
 
-/* Long options without a letter. */
 enum
 {
-	OPT_ALLOW_COMMAND = 1000,
+	OPT_ALLOW_COMMAND = EB_OPT_COMMAND,
 	OPT_ALLOW_SECRET,
 	OPT_COMMAND_TIMEOUT,
 	OPT_JOBS,
 	OPT_MAX_DELIVERIES,
 	OPT_ONCE,
+	OPT_SHARE,
 	OPT_STOP_TIMEOUT,
-	OPT_WEBHOOK_TIMEOUT,
-	OPT_HELP
+	OPT_WEBHOOK_TIMEOUT
 };
 
 static const struct option run_options[] = {
@@ -34,18 +32,9 @@ static const struct option run_options[] = {
 	{"jobs", required_argument, NULL, OPT_JOBS},
 	{"max-deliveries", required_argument, NULL, OPT_MAX_DELIVERIES},
 	{"once", no_argument, NULL, OPT_ONCE},
+	{"share", required_argument, NULL, OPT_SHARE},
 	{"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
 	{"webhook-timeout", required_argument, NULL, OPT_WEBHOOK_TIMEOUT},
-	{"dbname", required_argument, NULL, 'd'},
-	{"host", required_argument, NULL, 'h'},
-	{"port", required_argument, NULL, 'p'},
-	{"username", required_argument, NULL, 'U'},
-	{"no-password", no_argument, NULL, 'w'},
-	{"password", no_argument, NULL, 'W'},
-	{"quiet", no_argument, NULL, 'q'},
-	{"verbose", no_argument, NULL, 'v'},
-	{"version", no_argument, NULL, 'V'},
-	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0}
 };
 
@@ -67,6 +56,8 @@ print_help(void)
 	printf("      --jobs=N             deliveries under way at once to one API destination\n"
 		   "                           or task (default: 10)\n");
 	printf("      --max-deliveries=N   deliveries in hand at once (default: 500)\n");
+	printf("      --share=N            this is one of N workers: keep to an Nth of what the rate\n"
+		   "                           limit of an API destination allows (default: 1)\n");
 	printf("      --webhook-timeout=SECONDS\n"
 		   "                           time for a request (default: 5)\n");
 	printf("      --command-timeout=SECONDS\n"
@@ -118,9 +109,11 @@ allow_secret(const char *text)
 	}
 }
 
-static void
-take_option(EbRunOptions *options, int opt, const char *name)
+static bool
+take_option(void *target, int opt, const char *name)
 {
+	EbRunOptions *options = target;
+
 	switch (opt)
 	{
 		case OPT_ALLOW_COMMAND:
@@ -141,6 +134,9 @@ take_option(EbRunOptions *options, int opt, const char *name)
 		case OPT_ONCE:
 			options->once = true;
 			break;
+		case OPT_SHARE:
+			options->share = eb_options_parse_count(name, optarg, 1, 1000);
+			break;
 		case OPT_STOP_TIMEOUT:
 			options->stop_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
 			break;
@@ -148,38 +144,24 @@ take_option(EbRunOptions *options, int opt, const char *name)
 			options->webhook_timeout_ms = eb_options_parse_seconds(name, optarg, 1);
 			break;
 		default:
-			eb_options_take_common(&options->connection, opt);
+			return false;
 	}
+	return true;
 }
 
-/*
- * Reads the options of "run", which follow argv[0].  Ends the program if they
- * are wrong, or ask for no more than help or the version.
- */
+/* Reads the options of "run"; see eb_options_read(). */
 void
 eb_options_parse_run(EbRunOptions *options, int argc, char **argv)
 {
-	int			opt;
-	int			index = 0;
+	const EbOptionTable tables[] = {{run_options, take_option, options}};
 
 	memset(options, 0, sizeof(*options));
 	options->max_deliveries = 500;
 	options->jobs = 10;
+	options->share = 1;
 	options->webhook_timeout_ms = 5000;
 	options->command_timeout_ms = 60000;
 	options->stop_timeout_ms = 60000;
-
-	while ((opt = getopt_long(argc, argv, "d:h:p:U:wWqvV?", run_options,
-							  &index)) != -1)
-	{
-		/* getopt answers '?' for a mistake, too */
-		if (opt == OPT_HELP ||
-			(opt == '?' && strcmp(argv[optind - 1], "-?") == 0))
-		{
-			print_help();
-			exit(EB_EXIT_OK);
-		}
-		take_option(options, opt, run_options[index].name);
-	}
-	eb_options_take_names(&options->connection, argc, argv);
+	eb_options_read(tables, lengthof(tables), &options->connection, print_help,
+					argc, argv);
 }

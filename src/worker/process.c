@@ -8,6 +8,10 @@
  * terminal reaches the worker only, which can then let the command finish;
  * and so that all the command has started can be ended with it.
  *
+ * The input is put into the pipe before the command is started, as far as the
+ * pipe takes it (64 kB on Linux): what fits arrives whole even if this program
+ * is killed.  The rest follows from the loop.
+ *
  * A command that takes longer than its time-out gets SIGTERM, and SIGKILL
  * if it is still there five seconds later.
  *
@@ -56,17 +60,17 @@ close_input(EbProcess *process)
 }
 
 /*
- * Writes what the pipe takes.  A command that does not read its input is
- * within its rights: whether it succeeded is said by its exit status.
+ * Writes what the pipe takes, and closes it when that was all.  A command that
+ * does not read its input is within its rights: whether it succeeded is said
+ * by its exit status.
  */
 static void
-write_input(int fd, short revents, void *arg)
+write_input(EbProcess *process)
 {
-	EbProcess  *process = arg;
-
 	while (process->input_written < process->input_len)
 	{
-		ssize_t		n = write(fd, process->input + process->input_written,
+		ssize_t		n = write(process->input_fd,
+							  process->input + process->input_written,
 							  process->input_len - process->input_written);
 
 		if (n < 0 && errno == EINTR)
@@ -78,6 +82,19 @@ write_input(int fd, short revents, void *arg)
 		process->input_written += n;
 	}
 	close_input(process);
+}
+
+static void
+input_ready(int fd, short revents, void *arg)
+{
+	write_input(arg);
+}
+
+static void
+free_process(EbProcess *process)
+{
+	free(process->input);
+	free(process);
 }
 
 static void
@@ -130,8 +147,7 @@ reap(int signo)
 
 		ended = process->next;
 		process->done(process->arg, process->status, process->timed_out);
-		free(process->input);
-		free(process);
+		free_process(process);
 	}
 }
 
@@ -175,6 +191,14 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 		fcntl(fds[i], F_SETFD, FD_CLOEXEC);
 	fcntl(fds[1], F_SETFL, O_NONBLOCK);
 
+	process = pg_malloc0(sizeof(EbProcess));
+	process->input_fd = fds[1];
+	process->input = pg_strdup(input);
+	process->input_len = strlen(input);
+	process->done = done;
+	process->arg = arg;
+	write_input(process);
+
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
@@ -184,25 +208,21 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 	close(fds[0]);
 	if (pid < 0)
 	{
-		close(fds[1]);
+		close_input(process);
+		free_process(process);
 		return NULL;
 	}
 
 	/* Done on both sides, whoever comes first. */
 	setpgid(pid, pid);
 
-	process = pg_malloc0(sizeof(EbProcess));
 	process->pid = pid;
-	process->input_fd = fds[1];
-	process->input = pg_strdup(input);
-	process->input_len = strlen(input);
-	process->done = done;
-	process->arg = arg;
 	process->next = processes;
 	processes = process;
 	if (timeout_ms > 0)
 		eb_timer_set(&process->timer, timeout_ms, time_out, process);
-	eb_loop_watch(fds[1], POLLOUT, write_input, process);
+	if (process->input_fd >= 0)
+		eb_loop_watch(process->input_fd, POLLOUT, input_ready, process);
 	return process;
 }
 

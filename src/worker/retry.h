@@ -8,6 +8,9 @@
 #ifndef EB_RETRY_H
 #define EB_RETRY_H
 
+/* As max_retries: none by us, who knows more sees to it. */
+#define EB_RETRY_BY_OTHERS		(-1)
+
 typedef struct EbRetryPolicy
 {
 	int			max_retries;

@@ -33,6 +33,7 @@
 #include "loop.h"
 #include "process.h"
 #include "run.h"
+#include "session.h"
 
 #define REPORTS_AT_ONCE		100
 #define MAX_DUE_TIMERS		100
@@ -53,10 +54,6 @@ typedef enum Statement
 static struct Runner
 {
 	const EbRunOptions *options;
-	EbConnection *connection;
-	Statement	statement;		/* that the session is busy with */
-	bool		ready;
-	bool		proved;			/* a statement has succeeded */
 	bool		look;			/* there is reason to claim */
 	bool		asleep;
 	bool		has_woken;		/* found work while asleep */
@@ -78,7 +75,7 @@ static struct Runner
 	EbTimer		stop_timer;
 } runner;
 
-static void step(void *arg);
+static void step(void);
 
 static const char *const outcome_names[] = {
 	[EB_WORK_DELIVERED] = "DELIVERED",
@@ -93,7 +90,7 @@ static void
 look(void *arg)
 {
 	runner.look = true;
-	step(NULL);
+	step();
 }
 
 static void
@@ -127,7 +124,7 @@ finish(EbExit status)
 {
 	runner.exit_status = status;
 	runner.finished = true;
-	eb_connection_close(runner.connection);
+	eb_session_close();
 }
 
 static void
@@ -158,7 +155,7 @@ stop_signal(int signo)
 				runner.held - runner.nreports);
 	eb_timer_set(&runner.stop_timer, runner.options->stop_timeout_ms,
 				 stop_timed_out, NULL);
-	step(NULL);
+	step();
 }
 
 /* ---- reports ---- */
@@ -174,10 +171,10 @@ work_done(EbWork *work)
 		runner.reports = work;
 	runner.last_report = work;
 	runner.nreports++;
-	step(NULL);
+	step();
 }
 
-static bool
+static void
 send_reports(void)
 {
 	static const char sql[] =
@@ -187,7 +184,6 @@ send_reports(void)
 	cJSON	   *all = cJSON_CreateArray();
 	const char *values[1];
 	char	   *text;
-	bool		sent;
 	int			n = 0;
 
 	for (const EbWork *work = runner.reports; work && n < REPORTS_AT_ONCE;
@@ -209,9 +205,8 @@ send_reports(void)
 	cJSON_Delete(all);
 	values[0] = text;
 	runner.nreporting = n;
-	sent = eb_connection_send(runner.connection, sql, 1, values);
+	eb_session_send(REPORT, sql, 1, values);
 	cJSON_free(text);
-	return sent;
 }
 
 /* What has become of a delivery; retry_ms is NULL if it was not ours any more. */
@@ -264,7 +259,7 @@ take_report_result(const PGresult *result)
 
 /* ---- the other statements ---- */
 
-static bool
+static void
 send_claim(void)
 {
 	char		room[32];
@@ -272,9 +267,8 @@ send_claim(void)
 
 	snprintf(room, sizeof(room), "%d",
 			 runner.options->max_deliveries - runner.held);
-	return eb_connection_send(runner.connection,
-							  "SELECT * FROM eventbridge.worker_claim($1)",
-							  1, values);
+	eb_session_send(CLAIM, "SELECT * FROM eventbridge.worker_claim($1)", 1,
+					values);
 }
 
 static void
@@ -305,7 +299,7 @@ static void
 rest_timer_fired(void *arg)
 {
 	runner.rest_due = true;
-	step(NULL);
+	step();
 }
 
 /* Asks again some time whether the writers have ended. */
@@ -347,9 +341,9 @@ take_rest_result(const PGresult *result)
 }
 
 static void
-take_result(Statement statement, const PGresult *result)
+take_result(int statement, const PGresult *result)
 {
-	switch (statement)
+	switch ((Statement) statement)
 	{
 		case REPORT:
 			take_report_result(result);
@@ -406,50 +400,48 @@ next_statement(void)
 	return NONE;
 }
 
-static bool
+static void
 send_statement(Statement statement)
 {
 	switch (statement)
 	{
 		case REPORT:
-			return send_reports();
+			send_reports();
+			break;
 		case WAKE:
-			return eb_connection_send(runner.connection,
-									  "SELECT eventbridge.worker_wake('1')", 0, NULL);
+			eb_session_send(WAKE, "SELECT eventbridge.worker_wake('1')", 0, NULL);
+			break;
 		case CLAIM:
-			return send_claim();
+			send_claim();
+			break;
 		case SLEEP:
-			return eb_connection_send(runner.connection,
-									  "SELECT eventbridge.worker_sleep('1'),"
-									  " (EXTRACT(epoch FROM pg_catalog.current_setting('eventbridge.poll_interval')::interval) * 1000)::integer",
-									  0, NULL);
+			eb_session_send(SLEEP,
+							"SELECT eventbridge.worker_sleep('1'),"
+							" (EXTRACT(epoch FROM pg_catalog.current_setting('eventbridge.poll_interval')::interval) * 1000)::integer",
+							0, NULL);
+			break;
 		case REST:
-			return eb_connection_send(runner.connection,
-									  "SELECT eventbridge.worker_may_rest($1)", 1,
-									  (const char *const *) &runner.writers);
+			eb_session_send(REST, "SELECT eventbridge.worker_may_rest($1)", 1,
+							(const char *const *) &runner.writers);
+			break;
 		case NONE:
 			break;
 	}
-	return false;
 }
 
 /* Sends the next statement if the session is free, and ends if all is done. */
 static void
-step(void *arg)
+step(void)
 {
 	Statement	next;
 
-	if (runner.stopping && runner.held == 0 && runner.statement == NONE)
+	if (runner.stopping && runner.held == 0 && !eb_session_is_busy())
 		finish(EB_EXIT_OK);
-	if (!runner.ready || runner.statement != NONE || runner.finished)
+	if (runner.finished || !eb_session_is_free())
 		return;
 	next = next_statement();
 	if (next != NONE)
-	{
-		/* Losing the connection sets it back. */
-		runner.statement = next;
-		(void) send_statement(next);
-	}
+		send_statement(next);
 	else if (runner.options->once && runner.held == 0 && !runner.look)
 		finish(EB_EXIT_OK);
 	else if (!runner.poll_timer.armed)
@@ -458,32 +450,20 @@ step(void *arg)
 
 /* ---- the session ---- */
 
-static char *
-setup_commands(PGconn *conn, void *arg)
-{
-	/* A claim or a report that is lost in a crash is made again. */
-	return pg_strdup("SET synchronous_commit = off;\n"
-					 "SET default_transaction_isolation = 'read committed';\n"
-					 "LISTEN eventbridge_deliveries_1;\n");
-}
-
 static void
-session_ready(PGconn *conn, bool again, void *arg)
+session_ready(PGconn *conn, bool again)
 {
 	if (again)
 		pg_log_info("connected again");
 	else
 		pg_log_info("delivering from database \"%s\"", PQdb(conn));
-	runner.ready = true;
 	runner.look = true;
-	step(NULL);
+	step();
 }
 
 static void
-session_lost(void *arg)
+session_lost(void)
 {
-	runner.ready = false;
-	runner.statement = NONE;
 	runner.nreporting = 0;
 	runner.asleep = false;
 	runner.has_woken = false;
@@ -494,73 +474,33 @@ session_lost(void *arg)
 }
 
 static void
-session_failed(void *arg)
+session_failed(void)
 {
 	finish(EB_EXIT_CONNECTION);
 }
 
-/* A statement failed: the session's claims are gone. */
 static void
-statement_failed(PGconn *conn)
+session_rung(void)
 {
-	char	   *reason = pg_strdup(PQerrorMessage(conn));
-
-	if (!runner.proved)
-	{
-		pg_log_error("could not ask for deliveries: %s", reason);
-		finish(EB_EXIT_CONNECTION);
-	}
-	else
-		eb_connection_restart(runner.connection, reason);
-	free(reason);
-}
-
-/* Takes what has arrived. */
-static void
-session_input(PGconn *conn, void *arg)
-{
-	PGnotify   *notify;
-	bool		rung = false;
-
-	while (runner.statement != NONE && !PQisBusy(conn))
-	{
-		PGresult   *result = PQgetResult(conn);
-		Statement	statement = runner.statement;
-
-		if (result == NULL)
-		{
-			runner.statement = NONE;
-			break;
-		}
-		if (PQresultStatus(result) != PGRES_TUPLES_OK)
-		{
-			PQclear(result);
-			statement_failed(conn);
-			return;
-		}
-		runner.proved = true;
-		take_result(statement, result);
-		PQclear(result);
-	}
-	while ((notify = PQnotifies(conn)) != NULL)
-	{
-		rung = true;
-		PQfreemem(notify);
-	}
-	runner.look = runner.look || rung;
-	step(NULL);
+	runner.look = true;
 }
 
 /* Runs until it is told to stop; the result is the program's exit status. */
 EbExit
 eb_run_run(const EbRunOptions *options)
 {
-	static const EbConnectionHandlers handlers = {
-		.setup = setup_commands,
+	static const EbSessionHandlers handlers = {
+		/* A claim or a report that is lost in a crash is made again. */
+		.setup = "SET synchronous_commit = off;\n"
+		"SET default_transaction_isolation = 'read committed';\n"
+		"LISTEN eventbridge_deliveries_1;\n",
+		.purpose = "ask for deliveries",
 		.ready = session_ready,
-		.input = session_input,
 		.lost = session_lost,
-		.failed = session_failed
+		.failed = session_failed,
+		.result = take_result,
+		.rung = session_rung,
+		.step = step
 	};
 
 	runner.options = options;
@@ -570,7 +510,7 @@ eb_run_run(const EbRunOptions *options)
 	eb_loop_signal(SIGTERM, stop_signal);
 	eb_loop_signal(SIGINT, stop_signal);
 	eb_dispatch_init(options, work_done);
-	runner.connection = eb_connection_open(&options->connection, &handlers, NULL);
+	eb_session_open(&options->connection, &handlers);
 	while (!runner.finished)
 		eb_loop_once();
 	return runner.exit_status;

@@ -118,7 +118,7 @@ eb_sink_finish_attempt(EbDelivery *delivery, EbOutcome outcome,
 	}
 
 	delivery->failures++;
-	channel = eb_log_quote(delivery->message->channel);
+	channel = eb_log_quote(delivery->message->source);
 	if (outcome == EB_TRY_AGAIN && not_before_ms != EB_RETRY_AFTER_NEVER &&
 		delivery->failures <= sink->policy.max_retries)
 	{
@@ -132,8 +132,10 @@ eb_sink_finish_attempt(EbDelivery *delivery, EbOutcome outcome,
 	}
 	else
 	{
-		pg_log_error("%s: message from channel %s given up after %d attempt(s): %s",
-					 sink->name, channel, delivery->failures, reason);
+		if (sink->policy.max_retries != EB_RETRY_BY_OTHERS)
+			pg_log_error("%s: message from channel %s given up after %d attempt(s): %s",
+						 sink->name, channel, delivery->failures, reason);
+		eb_message_note_failure(delivery->message, reason, not_before_ms);
 		finish_delivery(delivery, false);
 	}
 	free(channel);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The story of "make demo": four cases, each with the SQL and the commands that
-# a user would type, what they answer, and a check of it.  The SQL lies beside
-# this file.
+# The story of "make demo": cases, each with the SQL and the commands that a user
+# would type, what they answer, and a check of it.  The SQL lies beside this file,
+# or stands in README.md's tutorial.
 #
 # demo.sh DIRECTORY: works on the server that the environment (PGHOST, ...)
 # names, in its database, and keeps its files in DIRECTORY.  The database is
@@ -49,6 +49,27 @@ sql()
 	psql -X -q -a -v ON_ERROR_STOP=1 -f "$here/$1" 2>&1 | tee "$files/shown"
 }
 
+# story HEADING: the same with the SQL that README.md has below a heading.
+story()
+{
+	typed "psql    # README.md, \"$1\""
+	echo
+	sed -n "/^### $1\$/,/^##/p" "$here/../../README.md" | sed -n '/^```sql$/,/^```$/p' |
+		sed 's/^```.*//' > "$files/story.sql"
+	psql -X -q -a -v SHOW_CONTEXT=never < "$files/story.sql" 2>&1 | tee "$files/shown"
+}
+
+# deliver: have the worker make the requests that are due.
+deliver()
+{
+	rm -f "$files/posted"
+	typed "eventbridge-worker run --once --allow-secret env:SLACK_URL@127.0.0.1"
+	eventbridge-worker run --once --allow-secret env:SLACK_URL@127.0.0.1 2>&1
+	say "What was posted:"
+	printf '\n'
+	cat "$files/posted"
+}
+
 # check WHAT EXPECTED FOUND
 check()
 {
@@ -64,6 +85,12 @@ check()
 rows_shown()
 {
 	sed -n 's/^(\([0-9]*\) rows\{0,1\})$/\1/p' "$files/shown" | xargs
+}
+
+# lines_shown PATTERN: how many lines of the last file's answers match.
+lines_shown()
+{
+	grep -c -e "$1" "$files/shown" || true
 }
 
 # await SECONDS COMMAND...: try it until it succeeds.
@@ -107,7 +134,7 @@ has_lines()
 }
 
 # Statements and answers are read by people of any language, but all alike.
-export LC_ALL=C.UTF-8 PGTZ=UTC PGOPTIONS='-c client_min_messages=warning'
+export LC_ALL=C.UTF-8 PGTZ=UTC PGOPTIONS='-c client_min_messages=warning -c search_path=public,eventbridge'
 
 
 chapter "1. New appointments on a listener's screen"
@@ -189,8 +216,69 @@ check "what was imported" 1 "$(grep -c 'NewVisits *| AWS::Pipes::Pipe *| created
 
 say "A thousand visits are made, 333 are moved, 100 cancelled. The pipe takes the new ones."
 sql pipe_day.sql
+
+say "A worker empties the queue."
+typed "eventbridge-worker receive --queue reminders --once --payload-only"
+eventbridge-worker receive --queue reminders --once --payload-only > "$files/reminders" 2> "$files/reminders.log"
+cat "$files/reminders.log"
+printf '\n'
+head -n 4 "$files/reminders"
+echo "... and $(($(wc -l < "$files/reminders") - 4)) more"
+check "a message for each of the thousand, and no other" 1000 "$(sort -u "$files/reminders" | wc -l)"
 check "500 patients have a way of contact, 500 have none" 'mail 250 none 500 phone 250' \
-	"$(sed -n 's/^ \(mail\|none\|phone\) *| *\([0-9]*\)$/\1 \2/p' "$files/shown" | xargs)"
+	"$(sed 's/.*"contact": *"\([a-z]*\)".*/\1/' "$files/reminders" | sort | uniq -c | awk '{print $2, $1}' | xargs)"
+check "the queue is empty" 0 "$(psql -X -A -t -c 'SELECT count(*) FROM eventbridge.queue_message')"
+
+
+chapter "5. A build's end, four targets"
+
+say "A rule with four targets, which differ in what they receive: three times a queue, and Slack."
+story "A build's end, four targets"
+check "nothing failed" 0 "$(lines_shown '^ERROR:')"
+check "three builds, to each of three targets" '3 3 3' "$(echo \
+	"$(lines_shown '^ {"ended": "a build"}')" \
+	"$(lines_shown '^ {"build-status": "[A-Z]*", "project-name": "shop"}')" \
+	"$(lines_shown '^ {"detail": {"build-status": "[A-Z]*", "project-name": "shop"}, "source"')")"
+
+say "The worker has Slack's URL in its environment, and may send it to one host."
+export SLACK_URL=$url
+deliver
+check "the builds of one project that have ended" \
+	'{"text": "Build of shop: FAILED"} {"text": "Build of shop: STOPPED"} {"text": "Build of shop: SUCCEEDED"}' \
+	"$(LC_ALL=C sort "$files/posted" | tr '\n' ' ' | sed 's/ $//')"
+
+
+chapter "6. A new stage gets its log group"
+
+say "A function is called for some calls of API Gateway."
+story "A new stage gets its log group"
+check "nothing failed" 0 "$(lines_shown '^ERROR:')"
+check "two of the three stages have a log group" '1 1 1' "$(echo \
+	"$(lines_shown '^ a1b2c3 | test  | /api/a1b2c3/test$')" \
+	"$(lines_shown '^ d4e5f6 | prod  | /api/d4e5f6/prod$')" \
+	"$(lines_shown '^ a1b2c3 | prod  | $')")"
+check "which keeps its entries for 30 days" 2 "$(lines_shown '^ /api/.* |  *30$')"
+
+
+chapter "7. An alarm to Slack, and an answer from there"
+
+say "An alarm goes out; a slash command, which is an HTML form, comes in."
+story "An alarm to Slack, and an answer from there"
+check "nothing failed" 0 "$(lines_shown '^ERROR:')"
+check "the function was called with what the form said" 1 "$(lines_shown '^ disk-full  | zoë  *| clearing "/var"$')"
+deliver
+check "the alarm, in words" '{"text": "disk-full state is now ALARM: \"/var\" has 3 % left"}' "$(cat "$files/posted")"
+
+
+chapter "8. A CloudFormation template"
+
+say "Two rules of a template, one for a state machine, one for a function."
+story "A CloudFormation template"
+check "two rules were created" 2 "$(lines_shown 'AWS::Events::Rule  *| created')"
+check "the function was called, then the procedure" '1 1' \
+	"$(lines_shown '^  *7 |  *| t$') $(lines_shown '^  *7 | t  *| t$')"
+check "a role for a function is refused in AWS's words" '1 1' \
+	"$(lines_shown '^ERROR:') $(lines_shown '^ERROR:  RoleArn is not supported for target arn:aws:lambda:us-east-1:000000000000:function:note_payment\.$')"
 
 
 chapter "The end"

@@ -3,7 +3,3 @@ UPDATE visits SET starts_at = starts_at + interval '1 hour' WHERE id % 3 = 0;
 DELETE FROM visits WHERE id % 10 = 0;
 
 CALL eventbridge.run_deliveries();
-
-SELECT body FROM eventbridge.receive_messages('reminders', 4, 0);
-SELECT body::jsonb ->> 'contact' AS contact, count(*)
-FROM eventbridge.receive_messages('reminders', 2000, 0) GROUP BY 1 ORDER BY 1;

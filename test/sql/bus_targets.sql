@@ -42,7 +42,7 @@ SELECT list_rule_names_by_target('arn:aws:sns:us-east-1:000000000000:news', max_
 SELECT list_rule_names_by_target('arn:aws:sns:us-east-1:000000000000:nobody');
 SELECT list_rule_names_by_target('');
 
--- what no worker serves yet
+-- ours, not AWS's: order per group
 SELECT put_targets('t', '[{"Id": "log", "Arn": "arn:aws:logs:us-east-1:000000000000:log-group:/app/log", "Ordered": true}]');
 
 -- the same id again: the whole new definition counts, and the target is the same

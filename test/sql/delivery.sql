@@ -60,6 +60,19 @@ SELECT "Invocations", "SuccessfulInvocationAttempts", "FailedInvocations", "Inge
 FROM rule_metrics WHERE minute IS NULL;
 SELECT d.target_id, d.status, d.attempts FROM delivery_log AS l, explain_delivery(l.event_id) AS d WHERE l.no = 0;
 
+/* Matches are counted once per rule and once per bus, whoever delivers. */
+SELECT create_queue('third'), put_rule('also', '{"source": ["shop"]}'), put_rule('no-targets', '{"source": ["shop"]}');
+SELECT put_targets('also', jsonb_build_array(
+	jsonb_build_object('Id', 'q', 'Arn', arn('sqs', 'third')),
+	jsonb_build_object('Id', 'r', 'Arn', arn('sqs', 'third')))) -> 'FailedEntryCount' AS failed;
+SELECT put_event('shop', 'order', '{"n": 5}') IS NOT NULL;
+CALL run_deliveries();
+SELECT rule_name, "MatchedEvents", "TriggeredRules", "Invocations" FROM rule_metrics WHERE minute IS NULL ORDER BY 1;
+SELECT * FROM bus_metrics WHERE minute IS NULL;
+SELECT sum("MatchedEvents") AS matched, sum("TriggeredRules") AS triggered FROM bus_metrics WHERE minute IS NOT NULL;
+SELECT remove_targets('also', '{q,r}') -> 'FailedEntryCount' AS failed, delete_rule('no-targets');
+SELECT delete_queue('third');
+
 /* As many as wanted. */
 TRUNCATE public.calls;
 SELECT remove_targets('all', '{procedure,queue,log,topic}') -> 'FailedEntryCount';

@@ -59,11 +59,11 @@ BEGIN
 	EXECUTE 'EXPLAIN (FORMAT JSON) SELECT FROM ' || relation || ' WHERE ' || condition INTO plan;
 	RETURN (plan->0->'Plan'->>'Plan Rows')::bigint;
 END $$;
-CREATE FUNCTION public.pl_actual(condition text) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.pl_actual(condition text, relation text DEFAULT 'pl_events') RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	n bigint;
 BEGIN
-	EXECUTE 'SELECT count(*) FROM pl_events WHERE ' || condition INTO n;
+	EXECUTE format('SELECT count(*) FROM %s WHERE %s', relation, condition) INTO n;
 	RETURN n;
 END $$;
 SELECT p AS pattern, pl_actual(c) AS actual, pl_estimate(c) BETWEEN pl_actual(c) / 3 - 25 AND pl_actual(c) * 3 + 25 AS good,
@@ -73,6 +73,23 @@ FROM unnest(ARRAY[
 	'{"source": ["app.4"], "detail": {"state": ["on"]}, "n": [4]}', '{"detail": {"state": ["on"]}}', '{"detail": {"state": [{"anything-but": "on"}]}}', '{"detail": {"id": [{"prefix": "id-"}]}}',
 	'{"missing": [{"exists": false}]}', '{"missing": [{"exists": true}]}', '{"n": [{"numeric": [">=", 10, "<", 20]}]}', '{"n": [{"numeric": ["<", 100]}]}', '{"$or": [{"source": ["app.1"]}, {"source": ["app.2"]}]}']) p,
 	format('event @~ %L', p) c;
+-- what no sample has: judged by what they do have
+CREATE TABLE public.pl_spread AS
+	SELECT jsonb_build_object('name', 'User ' || r % 400, 'amount', r % 20000 / 20.0, 'ip', format('10.%s.%s.7', r / 256 % 200, r % 256),
+		'tags', jsonb_build_array('t' || r / 7 % 800, 't' || r / 11 % 800)) AS event
+	FROM generate_series(1, 20000) i, LATERAL (SELECT ('x' || substr(md5(i::text), 1, 7))::bit(28)::integer AS r) r;
+ANALYZE pl_spread;
+SELECT p AS pattern, pl_actual(c, 'pl_spread') AS actual, pl_estimate(c, 'pl_spread') BETWEEN pl_actual(c, 'pl_spread') / 4 AND pl_actual(c, 'pl_spread') * 4 + 25 AS good
+FROM unnest(ARRAY[
+	'{"name": [{"equals-ignore-case": "USER 77"}]}', '{"name": ["User 77", "User 78"]}', '{"amount": [{"numeric": [">=", 100, "<", 101]}]}', '{"amount": [{"numeric": [">", 2000]}]}',
+	'{"ip": [{"cidr": "10.7.0.0/18"}]}', '{"tags": ["t77"]}', '{"ip": ["10.37.141.7"]}', '{"name": ["User 77"], "amount": [{"numeric": ["<", 600]}]}']) p,
+	format('event @~ %L', p) c;
+-- what was kept of the samples is forgotten when they change
+UPDATE pl_spread SET event = '{"name": "User 77", "n": 1}' WHERE event @~ '{"amount": [{"numeric": ["<", 500]}]}';
+ANALYZE pl_spread;
+SELECT p AS pattern, pl_estimate(format('event @~ %L', p), 'pl_spread') BETWEEN 9000 AND 11000 AS half
+FROM unnest(ARRAY['{"name": ["User 77"]}', '{"n": [1]}', '{"amount": [{"exists": false}]}']) p;
+DROP TABLE pl_spread;
 -- without statistics
 CREATE TABLE public.pl_new (event jsonb);
 EXPLAIN (COSTS OFF) SELECT FROM pl_new WHERE event @~ '{"source": ["app.1"], "n": [{"exists": true}, 1]}';
@@ -197,6 +214,6 @@ RESET work_mem;
 DROP TABLE pl_many;
 
 DROP TABLE pl_events, pl_patterns, pl_odd, pl_generated;
-DROP FUNCTION pl_estimate(text, text), pl_actual(text), pl_both(text), pl_differences();
+DROP FUNCTION pl_estimate(text, text), pl_actual(text, text), pl_both(text), pl_differences();
 SET client_min_messages = warning;
 DROP SCHEMA generate CASCADE;

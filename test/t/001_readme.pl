@@ -42,7 +42,7 @@ my $output = '';
 {
 	local $ENV{PGCLIENTENCODING} = 'UTF8';
 	local $ENV{PGTZ} = 'UTC';
-	IPC::Run::run([ 'psql', '-X', '-q', '-d', $node->connstr('readme') ],
+	IPC::Run::run([ 'psql', '-X', '-q', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('readme') ],
 		'<', \$input, '>&', \$output)
 	  or die 'psql failed';
 }
@@ -138,8 +138,9 @@ SKIP:
 {
 	my ($help, $errors) = ('', '');
 	eval {
-		IPC::Run::run([ 'eventbridge-worker', '--help' ], '>', \$help, '2>', \$errors)
-		  && IPC::Run::run([ 'eventbridge-worker', 'run', '--help' ], '>>', \$help, '2>', \$errors);
+		IPC::Run::run([ 'eventbridge-worker', $_, '--help' ], '>>', \$help, '2>', \$errors)
+		  foreach ('listen', 'receive', 'run');
+		1;
 	  }
 	  or skip 'eventbridge-worker is not built', 1;
 

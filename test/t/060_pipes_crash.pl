@@ -4,25 +4,14 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Crash;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
-my $rounds = $ENV{EB_CRASH_ROUNDS} || 3;
-
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
-$node->append_conf('postgresql.conf', <<'CONF');
-shared_preload_libraries = 'eventbridge'
-eventbridge.poll_interval = '500ms'
-eventbridge.retry_delay = '100ms'
-eventbridge.log_retention = 0
-eventbridge.log_segment_size = '256kB'
-restart_after_crash = on
-max_worker_processes = 16
-CONF
-$node->start;
+my $node = EventbridgeTest::Crash::node('main');
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION eventbridge;
 CREATE TABLE items (id int PRIMARY KEY, version bigint);
@@ -60,28 +49,7 @@ UPDATE items SET version = -1 WHERE id = 5;
 ROLLBACK;
 SQL
 
-for my $round (1 .. $rounds)
-{
-	my $load = IPC::Run::start(
-		[ 'pgbench', '-n', '-c', '4', '-T', '60', '-f', $script,
-			'-h', $node->host, '-p', $node->port, 'postgres' ],
-		'>', \my $out, '2>', \my $err);
-	usleep(500_000 + int(rand(1_500_000)));
-	if ($round % 2)
-	{
-		$node->stop('immediate');
-	}
-	else
-	{
-		# A worker alone: the postmaster restarts everybody.
-		my $pid = $node->safe_psql('postgres',
-			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'eventbridge worker' LIMIT 1});
-		kill 'KILL', $pid if $pid;
-	}
-	$load->finish;
-	$node->start if $round % 2;
-	$node->poll_query_until('postgres', 'SELECT true');
-}
+EventbridgeTest::Crash::server_rounds($node, $script);
 
 ok($node->poll_query_until('postgres', 'SELECT (SELECT count(*) FROM calls) >= (SELECT count(*) FROM written)'),
 	'the function was called as often as rows were written');

@@ -18,8 +18,8 @@ delete @ENV{qw(PGHOST PGPORT PGSERVICE)};
 program_help_ok('eventbridge-worker');
 program_version_ok('eventbridge-worker');
 program_options_handling_ok('eventbridge-worker');
-command_like([qw(eventbridge-worker listen --help)],
-	qr/^Usage:.*Exit status:/ms, 'help of listen');
+command_like([ 'eventbridge-worker', $_, '--help' ], qr/^Usage:.*Exit status:/ms, "help of $_")
+  foreach ('listen', 'receive', 'run');
 command_like([qw(eventbridge-worker listen -?)],
 	qr/^Usage:/m, 'help of listen, short option');
 
@@ -51,6 +51,13 @@ usage_error('empty channel', qr/error: channel name must not be empty/,
 usage_error('long channel',
 	qr/error: channel name "c{64}" is too long.*It must be shorter than 64 bytes/s,
 	'listen', '--channel=' . 'c' x 64);
+usage_error('no queue', qr/error: no queue given/, 'receive');
+usage_error('two queues', qr/error: only one queue can be given/, 'receive', '--queue=a', '--queue=b');
+usage_error('visibility time-out', qr/It must be a whole number from 1 to 43200/,
+	'receive', '--queue=a', '--visibility-timeout=0');
+usage_error('poll interval', qr/It must be a number of seconds from 0.001 to 1000000/,
+	'receive', '--queue=a', '--poll-interval=0');
+usage_error('an option of another command', qr/retries/, 'receive', '--queue=a', '--retries=1');
 usage_error('unknown option', qr/nonsense/, @listen, '--nonsense');
 usage_error('arguments', qr/error: too many command-line arguments \(first is "c"\)/,
 	@listen, 'a', 'b', 'c');

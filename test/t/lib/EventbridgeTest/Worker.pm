@@ -55,6 +55,15 @@ sub start
 	return $class->start_command('listen', $node, @args);
 }
 
+# Starts "eventbridge-worker receive" and waits until it receives.
+sub receive
+{
+	my ($class, $node, @args) = @_;
+	my $self = $class->start_command('receive', $node, @args);
+	$self->wait_for_log(qr/messages go to:/);
+	return $self;
+}
+
 # Starts "eventbridge-worker run" and waits until it is connected.
 sub run
 {
@@ -99,6 +108,14 @@ sub wait_for
 # Waits until the output, or the log, matches.
 sub wait_for_output { my ($self, $pattern) = @_; return $self->wait_for('out', $pattern); }
 sub wait_for_log { my ($self, $pattern) = @_; return $self->wait_for('err', $pattern); }
+
+# Takes what has been printed and logged: a worker whose pipe is full waits.
+sub drain
+{
+	my ($self) = @_;
+	eval { $self->{run}->pump_nb } if $self->{run}->pumpable;
+	return;
+}
 
 sub output { return $_[0]->{out}; }
 sub log { return $_[0]->{err}; }
