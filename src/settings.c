@@ -22,8 +22,8 @@
 
 char	   *eb_guc_region = NULL;
 char	   *eb_guc_account_id = NULL;
-bool		eb_guc_time_to_live = false;
 int			eb_guc_shared_rule_memory = 1024 * 1024;
+bool		eb_guc_time_to_live = false;
 uint64		eb_settings_generation = 0;
 
 /* A region is a word of an ARN: no colon, nothing that needs an escape. */
@@ -74,6 +74,12 @@ eb_define_settings(void)
 							   PGC_SUSET, 0,
 							   check_account_id, assign_arn_part, NULL);
 
+	DefineCustomIntVariable("eventbridge.shared_rule_memory",
+							"Limit of the shared memory for the rules of large buses, if the library is preloaded.",
+							"With 0 each backend keeps the rules in its own memory.",
+							&eb_guc_shared_rule_memory, 1024 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+
 	DefineCustomBoolVariable("eventbridge.time_to_live",
 							 "Records of deleted rows say that the rows have expired.",
 							 "They have the userIdentity of DynamoDB's time to live.",
@@ -81,12 +87,6 @@ eb_define_settings(void)
 							 false,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
-
-	DefineCustomIntVariable("eventbridge.shared_rule_memory",
-							"Limit of the shared memory for the rules of large buses, if the library is preloaded.",
-							"With 0 each backend keeps the rules in its own memory.",
-							&eb_guc_shared_rule_memory, 1024 * 1024, 0, MAX_KILOBYTES,
-							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 
 	/* After the last setting: misspelt names get a warning from now on. */
 	MarkGUCPrefixReserved("eventbridge");

@@ -12,11 +12,11 @@
 extern char *eb_guc_region;
 extern char *eb_guc_account_id;
 
-/* eventbridge.time_to_live: rows that are deleted have expired. */
-extern bool eb_guc_time_to_live;
-
 /* eventbridge.shared_rule_memory, in kB; see bus/rules_shared.c. */
 extern int	eb_guc_shared_rule_memory;
+
+/* eventbridge.time_to_live: rows that are deleted have expired. */
+extern bool eb_guc_time_to_live;
 
 /*
  * Rises whenever region or account id changes, so that whoever caches an ARN
