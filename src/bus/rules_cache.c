@@ -86,6 +86,11 @@ typedef struct CachedTargets
 
 /* With fewer rules than this the index is not asked. */
 #define MANY_RULES 1000
+/*
+ * With more than this the rules are not read at all: a set has room for about
+ * half as many again, and is not to fail who puts an event.
+ */
+#define MOST_RULES 1000000
 /* An event costs, by the index, as much as reading so many rules ... */
 #define READ_PER_EVENT 50
 /* ... or looking whether so many have changed. */
@@ -588,15 +593,17 @@ is_index_better(CachedRules *rules)
 		n = eb_shared_rules_look(table, rules->bus_id, &number);
 	rules->is_first = !rules->valid && n == 0;
 	if (!rules->is_first)
-		return n >= MANY_RULES && rules->asked < n / RENEWED_PER_EVENT;
+		return n >= MOST_RULES ||
+			(n >= MANY_RULES && rules->asked < n / RENEWED_PER_EVENT);
 
 	/* Without an image it is what all backends have asked for that counts. */
 	eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	if (rules->asked >= rules->checked)
 	{
+		int64		worth = Max(MANY_RULES,
+								(int64) rules->asked * READ_PER_EVENT);
 		bool		too_many = has_more_rules(rules->bus_id,
-											  Max(MANY_RULES,
-												  (int64) rules->asked * READ_PER_EVENT));
+											  Min(worth, MOST_RULES));
 
 		/* The others look again later, also while we read the rules for all. */
 		if (too_many || rules->asked > 0)

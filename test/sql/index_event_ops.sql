@@ -8,7 +8,8 @@ SET client_min_messages = warning;
 \set ECHO all
 RESET client_min_messages;
 
-CREATE TABLE public.io_events (id integer, event jsonb);
+-- the pending list is ours to clean
+CREATE TABLE public.io_events (id integer, event jsonb) WITH (autovacuum_enabled = off);
 INSERT INTO io_events SELECT i, generate.event('index/' || i) FROM generate_series(1, 600) i;
 INSERT INTO io_events VALUES (601, NULL), (602, '{}'), (603, '[]'), (604, '"x"'), (605, '[{"a": "x"}]');
 CREATE TABLE public.io_patterns AS
