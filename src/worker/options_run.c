@@ -17,6 +17,7 @@ enum
 	OPT_ALLOW_COMMAND = EB_OPT_COMMAND,
 	OPT_ALLOW_SECRET,
 	OPT_COMMAND_TIMEOUT,
+	OPT_IN_DATABASE,
 	OPT_JOBS,
 	OPT_MAX_DELIVERIES,
 	OPT_ONCE,
@@ -29,6 +30,7 @@ static const struct option run_options[] = {
 	{"allow-command", required_argument, NULL, OPT_ALLOW_COMMAND},
 	{"allow-secret", required_argument, NULL, OPT_ALLOW_SECRET},
 	{"command-timeout", required_argument, NULL, OPT_COMMAND_TIMEOUT},
+	{"in-database", no_argument, NULL, OPT_IN_DATABASE},
 	{"jobs", required_argument, NULL, OPT_JOBS},
 	{"max-deliveries", required_argument, NULL, OPT_MAX_DELIVERIES},
 	{"once", no_argument, NULL, OPT_ONCE},
@@ -52,6 +54,9 @@ print_help(void)
 		   "                           env:NAME (an environment variable) or file:NAME (the\n"
 		   "                           first line of a file), for requests to HOST only if\n"
 		   "                           there is one; may be given several times\n");
+	printf("      --in-database        deliver to the targets in the database, too: functions\n"
+		   "                           and procedures that run as the role of the connection,\n"
+		   "                           its pipes, and queues, topics, buses and log groups\n");
 	printf("      --once               deliver what is due and end\n");
 	printf("      --jobs=N             deliveries under way at once to one API destination\n"
 		   "                           or task (default: 10)\n");
@@ -124,6 +129,9 @@ take_option(void *target, int opt, const char *name)
 			break;
 		case OPT_COMMAND_TIMEOUT:
 			options->command_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
+			break;
+		case OPT_IN_DATABASE:
+			options->in_database = true;
 			break;
 		case OPT_JOBS:
 			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);
