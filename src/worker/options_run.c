@@ -44,7 +44,8 @@ static void
 print_help(void)
 {
 	printf("%s run delivers events to API destinations and tasks, the targets of\n"
-		   "rules that are outside of the database.\n\n", EB_PROGNAME);
+		   "rules that are outside of the database, and if it is told to, to all others.\n\n",
+		   EB_PROGNAME);
 	printf("Usage:\n  %s run [OPTION]... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
 	printf("      --allow-command=NAME=COMMAND\n"
 		   "                           for the task NAME run COMMAND by the shell, input on\n"
@@ -77,8 +78,9 @@ print_help(void)
 		   "command that ends with status 0 has taken the event; 126 and 127 are not tried\n"
 		   "again, any other is.\n");
 	printf("\nSIGTERM and SIGINT stop the program after what is under way has ended; what\n"
-		   "waits is given back. A second one stops it at once: what was under way is\n"
-		   "delivered again.\n");
+		   "waits is given back. After --stop-timeout, what is under way in the database is\n"
+		   "cancelled. A second signal stops it at once: what was under way is delivered\n"
+		   "again.\n");
 	printf("\nExit status:\n"
 		   "  0  stopped by a signal, or nothing was left to do\n"
 		   "  1  wrong option, or no resources left\n"
