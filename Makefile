@@ -105,7 +105,7 @@ SUITES = trixie sid
 test-matrix: ## the same on PostgreSQL 17 and 18, in chroots below build/ (needs root)
 	$(TOOL)matrix.sh $(SUITES)
 
-BENCHMARKS = $(sort $(wildcard test/bench/*.sql))
+BENCHMARKS = $(sort $(wildcard test/bench/*.sql test/bench/*.sh))
 bench: ## the benchmarks, or those of BENCHMARKS="test/bench/X.sql ..."
 	$(TOOL)bench.sh $(BENCHMARKS)
 

@@ -530,7 +530,8 @@ COMMENT ON FUNCTION _has_order(oid) IS
 CREATE FUNCTION _due_in_order(lane oid, max_deliveries integer, before_batch bigint, until_xid bigint,
 							  after_target bigint, after_group bigint,
 							  OUT retry_id bigint, OUT target_id bigint, OUT order_group bigint) RETURNS SETOF record
-LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 BEGIN
 	RETURN QUERY
 	WITH RECURSIVE g AS (

@@ -61,9 +61,10 @@ extern EbPathHash eb_path_extend(EbPathHash path, bool is_root,
 
 /*
  * The lengths, in bytes of the folded string, of which an index that keeps
- * prefixes has keys.  Each costs as much as a field of its own.
+ * prefixes has keys.  Each costs as much as a field of its own; with these
+ * the index stays below two and a half times jsonb_path_ops's.
  */
-#define EB_PREFIX_LENGTHS	{4, 8, 12, 16, 24}
+#define EB_PREFIX_LENGTHS	{4, 10, 20}
 
 /* A string with its case folded, which is what its keys are made of. */
 typedef struct EbFolded

@@ -25,26 +25,22 @@ start_cluster "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" 
 	"checkpoint_timeout = 1h" "full_page_writes = off" "jit = off"
 sql() { as_server psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 
-# database NAME LIBRARY: with or without background workers
-database()
-{
-	sql -c "CREATE DATABASE $1"
-	sql -d "$1" <<- 'SQL'
-		CREATE EXTENSION eventbridge;
-		SET search_path = public, eventbridge;
-		CREATE TABLE appointments (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, at timestamptz DEFAULT now());
-		CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, detail_type text NOT NULL,
-			detail jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now());
-		CREATE TABLE call (latency interval);
-		CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
-			$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
-		DO $$
-		BEGIN
-			PERFORM put_rule('bench', '{"source": ["bench"], "detail": {"status": ["booked"]}}'),
-				put_targets('bench', '[{"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:take"}]');
-		END $$;
-	SQL
-}
+sql <<- 'SQL'
+	CREATE EXTENSION eventbridge;
+	SET search_path = public, eventbridge;
+	CREATE TABLE appointments (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, at timestamptz DEFAULT now());
+	CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, detail_type text NOT NULL,
+		detail jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now());
+	CREATE TABLE call (latency interval);
+	CREATE TABLE result (variant text, tps float8, behind float8);
+	CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
+		$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
+	DO $$
+	BEGIN
+		PERFORM put_rule('bench', '{"source": ["bench"], "detail": {"status": ["booked"]}}'),
+			put_targets('bench', '[{"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:take"}]');
+	END $$;
+SQL
 
 declare -A with=(
 	[nothing]=""
@@ -57,53 +53,74 @@ for what in "${!with[@]}"; do
 	chmod a+r "$scratch/$what.sql"
 done
 
+# with_bell latch|notify COMMAND...: runs it while the background worker delivers,
+# or eventbridge-worker
+with_bell()
+{
+	local bell=$1 worker='' status=0
+	shift
+	sql -c "ALTER SYSTEM SET eventbridge.bell = $bell" \
+		-c "ALTER SYSTEM SET eventbridge.background_workers = $([ "$bell" = latch ] && echo on || echo off)" \
+		-c "SELECT pg_reload_conf()" > "$scratch/out"
+	if [ "$bell" = notify ]; then
+		as_server "$top/eventbridge-worker" run --in-database > "$scratch/worker.log" 2>&1 &
+		worker=$!
+	fi
+	sleep 1
+	"$@" || status=$?
+	if [ "$worker" ]; then
+		pkill -TERM -P $worker || kill -TERM $worker
+		wait $worker || true
+	fi
+	return $status
+}
+
 # round VARIANT: commits per second, and seconds until all is delivered
 round()
 {
-	local script=$1 tps began puts
+	local script=$1 tps began puts=0
 	case $1 in latch | notify) script=event ;; esac
-	sql -d bench -c "TRUNCATE call, appointments, outbox"
-	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -f "$scratch/$script.sql" bench 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
+	sql -c "TRUNCATE call, appointments, outbox"
+	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -f "$scratch/$script.sql" 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
 	began=$(date +%s.%N)
-	puts=0
-	[ $script = event ] && puts=$(sql -d bench -c "SELECT count(*) FROM appointments")
-	while [ "$(sql -d bench -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
+	[ $script = event ] && puts=$(sql -c "SELECT count(*) FROM appointments")
+	while [ "$(sql -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
 		sleep 0.05
 	done
-	echo "INSERT INTO result VALUES ('$1', $tps, $(date +%s.%N) - $began);" | sql
+	sql -c "INSERT INTO result VALUES ('$1', $tps, $(date +%s.%N) - $began)"
 }
 
 # latencies BELL
 latencies()
 {
-	sql -d bench -c "TRUNCATE call"
-	sql -d bench <<- 'SQL'
+	sql -c "TRUNCATE call"
+	sql <<- 'SQL'
 		DO $$
 		BEGIN
-			FOR i IN 1 .. 500 LOOP
+			FOR i IN 1 .. 300 LOOP
 				PERFORM eventbridge.put_event('bench', 'appointment', jsonb_build_object('status', 'booked', 'at', clock_timestamp()));
 				COMMIT;
-				PERFORM pg_sleep(0.01);
+				PERFORM pg_sleep(0.03);
 				COMMIT;
 			END LOOP;
 		END $$;
 	SQL
 	sleep 1
-	sql -d bench -c "SELECT format('%s: median %s ms, 99th percentile %s ms, of %s', '$1', round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY latency)), 2),
+	sql -c "SELECT format('from put_event to the call, bell %s: median %s ms, 99th percentile %s ms, of %s', '$1',
+		round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY latency)), 2),
 		round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY latency)), 2), count(*)) FROM call"
 }
 
-sql -c "CREATE TABLE result (variant text, tps float8, behind float8)"
-database bench
-step "latch"
-sql -c "ALTER SYSTEM SET eventbridge.bell = 'latch'" -c "SELECT pg_reload_conf()" > /dev/null
-for _ in $(seq "$rounds"); do
-	for variant in nothing outbox pg_notify latch; do
+for number in $(seq "$rounds"); do
+	for variant in nothing pg_notify outbox; do
 		round $variant
 	done
-	sql -c "DELETE FROM result WHERE ctid IN (SELECT ctid FROM result LIMIT 0)"
+	with_bell latch round latch
+	with_bell notify round notify
+	[ "$number" -gt 1 ] || sql -c "TRUNCATE result"
 done
-latencies latch
-as_server psql -X -P footer=off -c "SELECT variant, count(*) AS rounds, round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps))::numeric) AS commits_per_s,
+as_server psql -X -P footer=off -c "SELECT variant, round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps))::numeric) AS commits_per_s,
 	round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) / (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) FROM result WHERE variant = 'outbox'))::numeric, 2) AS of_outbox,
-	round(max(behind)::numeric, 2) AS behind_s FROM result GROUP BY variant ORDER BY 3 DESC"
+	round(max(behind)::numeric, 2) AS seconds_behind FROM result GROUP BY variant ORDER BY 2 DESC"
+with_bell latch latencies latch
+with_bell notify latencies notify

@@ -54,6 +54,7 @@ story()
 {
 	typed "psql    # README.md, \"$1\""
 	echo
+	# shellcheck disable=SC2016 # the expressions have backquotes
 	sed -n "/^### $1\$/,/^##/p" "$here/../../README.md" | sed -n '/^```sql$/,/^```$/p' |
 		sed 's/^```.*//' > "$files/story.sql"
 	psql -X -q -a -v SHOW_CONTEXT=never < "$files/story.sql" 2>&1 | tee "$files/shown"
@@ -87,10 +88,14 @@ rows_shown()
 	sed -n 's/^(\([0-9]*\) rows\{0,1\})$/\1/p' "$files/shown" | xargs
 }
 
-# lines_shown PATTERN: how many lines of the last file's answers match.
+# lines_shown PATTERN...: how many lines of what was shown last match each.
 lines_shown()
 {
-	grep -c -e "$1" "$files/shown" || true
+	local pattern
+
+	for pattern; do
+		grep -c -e "$pattern" "$files/shown" || true
+	done | xargs
 }
 
 # await SECONDS COMMAND...: try it until it succeeds.
@@ -235,10 +240,10 @@ chapter "5. A build's end, four targets"
 say "A rule with four targets, which differ in what they receive: three times a queue, and Slack."
 story "A build's end, four targets"
 check "nothing failed" 0 "$(lines_shown '^ERROR:')"
-check "three builds, to each of three targets" '3 3 3' "$(echo \
-	"$(lines_shown '^ {"ended": "a build"}')" \
-	"$(lines_shown '^ {"build-status": "[A-Z]*", "project-name": "shop"}')" \
-	"$(lines_shown '^ {"detail": {"build-status": "[A-Z]*", "project-name": "shop"}, "source"')")"
+check "three builds, to each of three targets" '3 3 3' "$(lines_shown \
+	'^ {"ended": "a build"}' \
+	'^ {"build-status": "[A-Z]*", "project-name": "shop"}' \
+	'^ {"detail": {"build-status": "[A-Z]*", "project-name": "shop"}, "source"')"
 
 say "The worker has Slack's URL in its environment, and may send it to one host."
 export SLACK_URL=$url
@@ -253,10 +258,10 @@ chapter "6. A new stage gets its log group"
 say "A function is called for some calls of API Gateway."
 story "A new stage gets its log group"
 check "nothing failed" 0 "$(lines_shown '^ERROR:')"
-check "two of the three stages have a log group" '1 1 1' "$(echo \
-	"$(lines_shown '^ a1b2c3 | test  | /api/a1b2c3/test$')" \
-	"$(lines_shown '^ d4e5f6 | prod  | /api/d4e5f6/prod$')" \
-	"$(lines_shown '^ a1b2c3 | prod  | $')")"
+check "two of the three stages have a log group" '1 1 1' "$(lines_shown \
+	'^ a1b2c3 | test  | /api/a1b2c3/test$' \
+	'^ d4e5f6 | prod  | /api/d4e5f6/prod$' \
+	'^ a1b2c3 | prod  | $')"
 check "which keeps its entries for 30 days" 2 "$(lines_shown '^ /api/.* |  *30$')"
 
 
@@ -276,9 +281,10 @@ say "Two rules of a template, one for a state machine, one for a function."
 story "A CloudFormation template"
 check "two rules were created" 2 "$(lines_shown 'AWS::Events::Rule  *| created')"
 check "the function was called, then the procedure" '1 1' \
-	"$(lines_shown '^  *7 |  *| t$') $(lines_shown '^  *7 | t  *| t$')"
+	"$(lines_shown '^  *7 |  *| t$' '^  *7 | t  *| t$')"
 check "a role for a function is refused in AWS's words" '1 1' \
-	"$(lines_shown '^ERROR:') $(lines_shown '^ERROR:  RoleArn is not supported for target arn:aws:lambda:us-east-1:000000000000:function:note_payment\.$')"
+	"$(lines_shown '^ERROR:' \
+		'^ERROR:  RoleArn is not supported for target arn:aws:lambda:us-east-1:000000000000:function:note_payment\.$')"
 
 
 chapter "The end"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# make bench: runs benchmark scripts (test/bench/*.sql), each in a database of its own
-# on a throwaway server, and prints their tables.  A script may need settings of the
-# server, each in a comment "-- server: setting = value".  One process a query: no JIT, no
-# parallel workers; all in memory, and no waiting for the disk.
-
+# make bench: runs benchmark scripts, and prints their tables: test/bench/*.sql each in
+# a database of its own on a throwaway server, test/bench/*.sh with servers of their
+# own.  An SQL script may need settings of the server, each in a comment
+# "-- server: setting = value".  One process a query: no JIT, no parallel workers; all
+# in memory, and no waiting for the disk.
 . "$(dirname "$0")/lib.sh"
 
 [ $# -gt 0 ] || die "there is no benchmark"
@@ -24,6 +24,11 @@ cp -p "$scratch/data/postgresql.conf" "$scratch/postgresql.conf"
 settings=
 cd "$scratch/tree/test/bench"
 for script in "$@"; do
+	if [ "${script%.sh}" != "$script" ]; then
+		step "$(basename "$script" .sh)"
+		"$top/$script" || status=1
+		continue
+	fi
 	name=$(basename "$script" .sql)
 	step "$name"
 	wanted=$(sed -n 's/^-- server: //p' "$name.sql")
