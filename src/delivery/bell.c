@@ -19,7 +19,7 @@
  *	   get it.  Writers do not disturb each other, sleepers neither.
  *	3. Between the writer's test and its commit a worker may fall asleep and
  *	   see nothing.  So, having the lock, the worker waits until those who
- *	   were writing to the log at that moment have ended (worker_may_rest),
+ *	   were writing to a log at that moment have ended (worker_may_rest),
  *	   and looks once more.  Whoever writes later meets the lock.
  *
  * While it waits in step 3 the worker need not be idle: it holds the lock, so
@@ -161,7 +161,8 @@ append_writers(StringInfo buf, Oid table)
 }
 
 /*
- * worker_sleep(lane oid) returns text: who is writing now.
+ * worker_sleep(lane oid) returns text: who is writing now, events or, for
+ * pipes, records of a stream.
  */
 Datum
 eb_worker_sleep(PG_FUNCTION_ARGS)
@@ -176,6 +177,8 @@ eb_worker_sleep(PG_FUNCTION_ARGS)
 		char		name[NAMEDATALEN];
 
 		snprintf(name, sizeof(name), "delivery_log_%d", i);
+		append_writers(&buf, eb_relation(name));
+		snprintf(name, sizeof(name), "stream_log_%d", i);
 		append_writers(&buf, eb_relation(name));
 	}
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len));

@@ -242,6 +242,7 @@ extern void eb_client_end(XactEvent event);
 
 /* run.c */
 extern int64 eb_run_turn(int64 max_deliveries, bool procedures_may_commit);
+extern TimestampTz eb_next_attempt(Oid lane);
 extern void eb_commit_lazily(void);
 
 /*

@@ -518,24 +518,6 @@ want_lanes_with_work(void)
 	eb_launcher_wake(lanes, (int) nlanes);
 }
 
-/* When the lane has to be served next although nobody rings; 0: no need. */
-static TimestampTz
-next_retry(void)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {OIDOID};
-	Datum		values[1] = {ObjectIdGetDatum(my_slot->lane)};
-	bool		isnull;
-	Datum		next;
-
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._next_attempt($1)",
-						1, types, values, NULL);
-	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	return isnull ? 0 : DatumGetTimestampTz(next);
-}
-
 /*
  * A pass commits as a procedure does, and for that it has to run in a portal:
  * there the server keeps the snapshot that it renews after each commit.
@@ -591,7 +573,7 @@ work_once(TimestampTz *retry_at)
 		want_lanes_with_work();
 		ndeliveries = eb_run_turn(PG_INT64_MAX, true);
 		if (ndeliveries == 0)
-			*retry_at = next_retry();
+			*retry_at = eb_next_attempt(my_slot->lane);
 		SPI_finish();
 		close_portal(portal);
 	}

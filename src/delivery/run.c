@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * run.c
- *	  run_deliveries(): one pass over what is owed to targets.
+ *	  run_deliveries(): one pass over what is owed to targets; and
+ *	  worker_deliver(), a part of it, for a client that does nothing else.
  *
  * A pass serves the lanes that this session may serve, and the pipes of its
  * role, by turns, until there is nothing left or enough is done.  Each batch takes two
@@ -18,7 +19,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/guc.h"
@@ -39,6 +43,7 @@
 #define GROUP_INVOCATIONS	50
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
+PG_FUNCTION_INFO_V1(eb_worker_deliver);
 
 int64		(*eb_run_pipes) (Oid role, int64 max_records) = NULL;
 
@@ -453,13 +458,54 @@ eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 }
 
 /*
+ * When the lane has to be served next although nobody rings; 0: no need.  SPI
+ * is connected.
+ */
+TimestampTz
+eb_next_attempt(Oid lane)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(lane)};
+	bool		isnull;
+	Datum		next;
+
+	eb_internal_execute(&plan,
+						"SELECT eventbridge._next_attempt($1)",
+						1, types, values, NULL);
+	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+						 &isnull);
+	return isnull ? 0 : DatumGetTimestampTz(next);
+}
+
+/*
+ * Connects to SPI for a procedure that is called by the name.  The result is
+ * whether the procedures that it calls may commit, too: who calls from a
+ * block that may commit has a connection already.
+ */
+static bool
+begin_call(FunctionCallInfo fcinfo, const char *name)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	bool		is_alone;
+
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block", name),
+				 errdetail("It commits after each batch.")));
+	is_alone = !SPI_inside_nonatomic_context();
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	return is_alone;
+}
+
+/*
  * run_deliveries(max_deliveries integer)
  */
 Datum
 eb_run_deliveries(PG_FUNCTION_ARGS)
 {
 	int64		max_deliveries = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
-	CallContext *call = (CallContext *) fcinfo->context;
 	MemoryContext oldcontext = CurrentMemoryContext;
 	bool		is_alone;
 	int64		total = 0;
@@ -469,15 +515,7 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_deliveries must be positive")));
-	if (call == NULL || !IsA(call, CallContext) || call->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("run_deliveries cannot run inside a transaction block"),
-				 errdetail("It commits after each batch.")));
-
-	/* Who calls from a block that may commit has a connection. */
-	is_alone = !SPI_inside_nonatomic_context();
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	is_alone = begin_call(fcinfo, "run_deliveries");
 	do
 	{
 		ndeliveries = eb_run_turn(max_deliveries - total, is_alone);
@@ -486,4 +524,51 @@ eb_run_deliveries(PG_FUNCTION_ARGS)
 	SPI_finish();
 	MemoryContextSwitchTo(oldcontext);
 	PG_RETURN_VOID();
+}
+
+/* Milliseconds until one of this session's lanes has to be served; -1: none. */
+static int64
+next_look(void)
+{
+	Oid			lanes[2];
+	int			nlanes = session_lanes(lanes);
+	TimestampTz first = 0;
+
+	for (int i = 0; i < nlanes; i++)
+	{
+		TimestampTz next = eb_next_attempt(lanes[i]);
+
+		if (next != 0 && (first == 0 || next < first))
+			first = next;
+	}
+	if (first == 0)
+		return -1;
+	return Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), first),
+			   1);
+}
+
+/*
+ * worker_deliver(INOUT next_look bigint)
+ */
+Datum
+eb_worker_deliver(PG_FUNCTION_ARGS)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	bool		is_alone = begin_call(fcinfo, "worker_deliver");
+	int64		next = 0;
+	bool		isnull;
+	Datum		value;
+	TupleDesc	desc;
+
+	if (eb_run_turn(PG_INT64_MAX, is_alone) == 0)
+		next = next_look();
+	SPI_finish();
+	MemoryContextSwitchTo(oldcontext);
+
+	desc = CreateTemplateTupleDesc(1);
+	TupleDescInitEntry(desc, 1, "next_look", INT8OID, -1, 0);
+	desc = BlessTupleDesc(desc);
+	value = Int64GetDatum(next);
+	isnull = next < 0;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
 }

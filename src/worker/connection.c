@@ -61,12 +61,14 @@ struct EbConnection
 	State		state;
 	PGconn	   *conn;			/* NULL while WAITING */
 	int			fd;				/* watched, or -1 */
-	char	   *password;		/* typed by the user, or NULL */
 	bool		was_ready;		/* at any time */
 	bool		paused;
 	int			failures;		/* since it was last ready */
 	EbTimer		timer;			/* time-out, or end of WAITING */
 };
+
+/* Typed by the user, for all connections of the process; or NULL. */
+static char *password = NULL;
 
 static void start_connecting(void *arg);
 static void connect_ready(int fd, short revents, void *arg);
@@ -105,7 +107,7 @@ drop(EbConnection *c)
  * any other: the loop, which else takes care of them, does not run.
  */
 static void
-ask_password(EbConnection *c)
+ask_password(void)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	struct sigaction old_int;
@@ -114,8 +116,8 @@ ask_password(EbConnection *c)
 	sigemptyset(&dfl.sa_mask);
 	sigaction(SIGINT, &dfl, &old_int);
 	sigaction(SIGTERM, &dfl, &old_term);
-	free(c->password);
-	c->password = simple_prompt("Password: ", false);
+	free(password);
+	password = simple_prompt("Password: ", false);
 	sigaction(SIGINT, &old_int, NULL);
 	sigaction(SIGTERM, &old_term, NULL);
 }
@@ -129,10 +131,10 @@ fail(EbConnection *c, const char *reason)
 	int64		delay;
 
 	if (!c->was_ready && state == CONNECTING && needs_password &&
-		c->password == NULL && c->options.prompt != EB_PROMPT_NEVER)
+		password == NULL && c->options.prompt != EB_PROMPT_NEVER)
 	{
 		drop(c);
-		ask_password(c);
+		ask_password();
 		start_connecting(c);
 		return;
 	}
@@ -203,7 +205,7 @@ start_connecting(void *arg)
 	ADD("host", c->options.host);
 	ADD("port", c->options.port);
 	ADD("user", c->options.username);
-	ADD("password", c->password);
+	ADD("password", password);
 	ADD("dbname", c->options.dbname);
 	ADD("fallback_application_name", EB_PROGNAME);
 	ADD("client_encoding", "UTF8");
@@ -376,8 +378,8 @@ eb_connection_open(const EbConnectionOptions *options,
 	c->handlers = *handlers;
 	c->arg = arg;
 	c->fd = -1;
-	if (options->prompt == EB_PROMPT_ALWAYS)
-		ask_password(c);
+	if (options->prompt == EB_PROMPT_ALWAYS && password == NULL)
+		ask_password();
 
 	/* From the loop, so that no handler is called before we return. */
 	eb_timer_set(&c->timer, 0, start_connecting, c);
@@ -427,6 +429,18 @@ eb_connection_send(EbConnection *c, const char *sql, int nvalues,
 	}
 	watch(c, unsent ? POLLIN | POLLOUT : POLLIN, session_ready);
 	return true;
+}
+
+/* Asks the server to cancel what the session is doing. */
+void
+eb_connection_cancel(EbConnection *c)
+{
+	char		error[256];
+	PGcancel   *cancel = c->conn ? PQgetCancel(c->conn) : NULL;
+
+	if (cancel && !PQcancel(cancel, error, sizeof(error)))
+		pg_log_warning("could not cancel: %s", error);
+	PQfreeCancel(cancel);
 }
 
 /* Gives the session up, as if it had been lost. */

@@ -57,6 +57,7 @@ typedef struct EbRunOptions
 	int			jobs;			/* of them, under way at one destination */
 	int			share;			/* workers that keep to one rate together */
 	bool		once;
+	bool		in_database;
 	SimpleStringList commands;	/* NAME=COMMAND */
 	int			webhook_timeout_ms;
 	int			command_timeout_ms; /* 0: none */

@@ -17,6 +17,7 @@ enum
 	OPT_ALLOW_COMMAND = EB_OPT_COMMAND,
 	OPT_ALLOW_SECRET,
 	OPT_COMMAND_TIMEOUT,
+	OPT_IN_DATABASE,
 	OPT_JOBS,
 	OPT_MAX_DELIVERIES,
 	OPT_ONCE,
@@ -29,6 +30,7 @@ static const struct option run_options[] = {
 	{"allow-command", required_argument, NULL, OPT_ALLOW_COMMAND},
 	{"allow-secret", required_argument, NULL, OPT_ALLOW_SECRET},
 	{"command-timeout", required_argument, NULL, OPT_COMMAND_TIMEOUT},
+	{"in-database", no_argument, NULL, OPT_IN_DATABASE},
 	{"jobs", required_argument, NULL, OPT_JOBS},
 	{"max-deliveries", required_argument, NULL, OPT_MAX_DELIVERIES},
 	{"once", no_argument, NULL, OPT_ONCE},
@@ -42,7 +44,8 @@ static void
 print_help(void)
 {
 	printf("%s run delivers events to API destinations and tasks, the targets of\n"
-		   "rules that are outside of the database.\n\n", EB_PROGNAME);
+		   "rules that are outside of the database, and if it is told to, to all others.\n\n",
+		   EB_PROGNAME);
 	printf("Usage:\n  %s run [OPTION]... [DBNAME [USERNAME]]\n\n", EB_PROGNAME);
 	printf("      --allow-command=NAME=COMMAND\n"
 		   "                           for the task NAME run COMMAND by the shell, input on\n"
@@ -52,6 +55,9 @@ print_help(void)
 		   "                           env:NAME (an environment variable) or file:NAME (the\n"
 		   "                           first line of a file), for requests to HOST only if\n"
 		   "                           there is one; may be given several times\n");
+	printf("      --in-database        deliver to the targets in the database, too: functions\n"
+		   "                           and procedures that run as the role of the connection,\n"
+		   "                           its pipes, and queues, topics, buses and log groups\n");
 	printf("      --once               deliver what is due and end\n");
 	printf("      --jobs=N             deliveries under way at once to one API destination\n"
 		   "                           or task (default: 10)\n");
@@ -72,8 +78,9 @@ print_help(void)
 		   "command that ends with status 0 has taken the event; 126 and 127 are not tried\n"
 		   "again, any other is.\n");
 	printf("\nSIGTERM and SIGINT stop the program after what is under way has ended; what\n"
-		   "waits is given back. A second one stops it at once: what was under way is\n"
-		   "delivered again.\n");
+		   "waits is given back. After --stop-timeout, what is under way in the database is\n"
+		   "cancelled. A second signal stops it at once: what was under way is delivered\n"
+		   "again.\n");
 	printf("\nExit status:\n"
 		   "  0  stopped by a signal, or nothing was left to do\n"
 		   "  1  wrong option, or no resources left\n"
@@ -124,6 +131,9 @@ take_option(void *target, int opt, const char *name)
 			break;
 		case OPT_COMMAND_TIMEOUT:
 			options->command_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
+			break;
+		case OPT_IN_DATABASE:
+			options->in_database = true;
 			break;
 		case OPT_JOBS:
 			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);

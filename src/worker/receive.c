@@ -53,6 +53,7 @@ typedef enum Statement
 static struct Receiver
 {
 	const EbReceiveOptions *options;
+	EbSession  *session;
 	EbSinks		sinks;
 	int			room;			/* messages that may be held at once */
 	int			received;
@@ -79,7 +80,7 @@ finish(EbExit status)
 {
 	receiver.exit_status = status;
 	receiver.finished = true;
-	eb_session_close();
+	eb_session_close(receiver.session);
 }
 
 static void
@@ -218,7 +219,7 @@ send_reports(void)
 	cJSON_Delete(all);
 	values[1] = text;
 	receiver.nreporting = n;
-	eb_session_send(REPORT, sql, 2, values);
+	eb_session_send(receiver.session, REPORT, sql, 2, values);
 	cJSON_free(text);
 }
 
@@ -270,7 +271,7 @@ send_receive(void)
 	snprintf(max, sizeof(max), "%d", wanted);
 	snprintf(visibility_timeout, sizeof(visibility_timeout), "%d",
 			 receiver.options->visibility_timeout);
-	eb_session_send(RECEIVE, sql, 3, values);
+	eb_session_send(receiver.session, RECEIVE, sql, 3, values);
 }
 
 /* Has a message come again at once, which nobody has seen. */
@@ -333,7 +334,7 @@ static void
 step(void)
 {
 	const EbReceiveOptions *options = receiver.options;
-	bool		idle = receiver.held == 0 && !eb_session_is_busy();
+	bool		idle = receiver.held == 0 && !eb_session_is_busy(receiver.session);
 
 	if (receiver.finished)
 		return;
@@ -346,7 +347,7 @@ step(void)
 		finish(receiver.exit_status);
 		return;
 	}
-	if (!eb_session_is_free())
+	if (!eb_session_is_free(receiver.session))
 		return;
 	if (receiver.reports)
 		send_reports();
@@ -416,7 +417,7 @@ eb_receive_run(const EbReceiveOptions *options)
 	eb_loop_signal(SIGTERM, stop_signal);
 	eb_loop_signal(SIGINT, stop_signal);
 	eb_sinks_open(&receiver.sinks, &options->sinks, message_done);
-	eb_session_open(&options->connection, &handlers);
+	receiver.session = eb_session_open(&options->connection, &handlers);
 	if (options->sinks.timeout_ms > 0)
 		eb_timer_set(&receiver.timeout_timer, options->sinks.timeout_ms,
 					 run_timed_out, NULL);

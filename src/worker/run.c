@@ -7,19 +7,16 @@
  * the next statement is, in this order:
  *
  *	  REPORT	 how attempts went (worker_report)
- *	  WAKE		 there was work: writers need not notify (worker_wake)
  *	  CLAIM		 look for work, if there is reason to and room for it
- *	  SLEEP		 nothing to do: writers, notify from now on (worker_sleep)
- *	  REST		 have those ended who were writing then (worker_may_rest)
- *
- * Reasons to look are a notification, a retry that is due, that the last look
- * found something, and that eventbridge.poll_interval is over.  After SLEEP,
- * and after REST has answered yes, it looks once more; see the server's
- * bell.c for why.
+ *	  others	 that tell writers whether to notify; see lookout.c
  *
  * What is in hand is the session's.  When the connection is lost, what waits
  * is forgotten, for another worker may take it; what is under way goes on, and
  * is reported when there is a session again.
+ *
+ * What is delivered in the database has a session of its own; see inside.c.
+ * With --once, both look until neither has found something: what one delivers
+ * may make work for the other.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,40 +26,29 @@
 #include <signal.h>
 
 #include "dispatch.h"
+#include "inside.h"
 #include "log.h"
+#include "lookout.h"
 #include "loop.h"
 #include "process.h"
 #include "run.h"
-#include "session.h"
 
 #define REPORTS_AT_ONCE		100
 #define MAX_DUE_TIMERS		100
-#define FIRST_REST_MS		20
-#define MAX_REST_MS			1000
 
 typedef enum Statement
 {
-	NONE,
-	REPORT,
-	WAKE,
-	CLAIM,
-	SLEEP,
-	REST
+	CLAIM = EB_LOOKOUT_LOOK,
+	REPORT = EB_LOOKOUT_NSTATEMENTS
 } Statement;
 
 /* There is one of it in a process; signal handlers need it. */
 static struct Runner
 {
 	const EbRunOptions *options;
-	bool		look;			/* there is reason to claim */
-	bool		asleep;
-	bool		has_woken;		/* found work while asleep */
-	char	   *writers;		/* whose end is awaited, or NULL */
-	bool		rest_due;		/* time to ask for it */
-	int			rest_ms;
-	EbTimer		rest_timer;
-	EbTimer		poll_timer;
-	int			poll_ms;
+	EbSession  *session;
+	EbLookout	lookout;
+	bool		has_found;		/* claimed something since the last look inside */
 	int			ndue_timers;
 	int			held;			/* claimed, and no report of it yet */
 	EbWork	   *reports;		/* oldest first */
@@ -87,18 +73,11 @@ static const char *const outcome_names[] = {
 /* ---- when to look ---- */
 
 static void
-look(void *arg)
-{
-	runner.look = true;
-	step();
-}
-
-static void
 retry_due(void *timer)
 {
 	free(timer);
 	runner.ndue_timers--;
-	look(NULL);
+	eb_lookout_look(&runner.lookout);
 }
 
 /*
@@ -110,7 +89,7 @@ look_in(int64 delay_ms)
 {
 	EbTimer    *timer;
 
-	if (runner.ndue_timers >= MAX_DUE_TIMERS || delay_ms >= runner.poll_ms)
+	if (runner.ndue_timers >= MAX_DUE_TIMERS || delay_ms >= runner.lookout.poll_ms)
 		return;
 	timer = pg_malloc0(sizeof(EbTimer));
 	runner.ndue_timers++;
@@ -124,15 +103,27 @@ finish(EbExit status)
 {
 	runner.exit_status = status;
 	runner.finished = true;
-	eb_session_close();
+	eb_inside_close();
+	eb_session_close(runner.session);
+}
+
+/* Gives up what is under way. */
+static void
+abandon(void)
+{
+	eb_inside_cancel();
+	eb_process_kill_all(SIGTERM);
 }
 
 static void
 stop_timed_out(void *arg)
 {
-	pg_log_error("%d deliveries were still under way, and will be made again",
-				 runner.held);
-	eb_process_kill_all(SIGTERM);
+	if (eb_inside_is_busy())
+		pg_log_error("deliveries in the database were still under way, and will be made again");
+	if (runner.held > 0)
+		pg_log_error("%d deliveries were still under way, and will be made again",
+					 runner.held);
+	abandon();
 	finish(EB_EXIT_GIVEN_UP);
 }
 
@@ -146,10 +137,11 @@ stop_signal(int signo)
 	{
 		pg_log_warning("received %s while stopping: %d deliveries will be made again",
 					   name, runner.held);
-		eb_process_kill_all(SIGTERM);
+		abandon();
 		exit(EB_EXIT_ABORTED);
 	}
 	runner.stopping = true;
+	eb_inside_stop();
 	eb_dispatch_give_back();
 	pg_log_info("received %s: stopping, %d deliveries under way", name,
 				runner.held - runner.nreports);
@@ -205,7 +197,7 @@ send_reports(void)
 	cJSON_Delete(all);
 	values[0] = text;
 	runner.nreporting = n;
-	eb_session_send(REPORT, sql, 1, values);
+	eb_session_send(runner.session, REPORT, sql, 1, values);
 	cJSON_free(text);
 }
 
@@ -257,7 +249,7 @@ take_report_result(const PGresult *result)
 	}
 }
 
-/* ---- the other statements ---- */
+/* ---- claims ---- */
 
 static void
 send_claim(void)
@@ -267,8 +259,8 @@ send_claim(void)
 
 	snprintf(room, sizeof(room), "%d",
 			 runner.options->max_deliveries - runner.held);
-	eb_session_send(CLAIM, "SELECT * FROM eventbridge.worker_claim($1)", 1,
-					values);
+	eb_session_send(runner.session, CLAIM,
+					"SELECT * FROM eventbridge.worker_claim($1)", 1, values);
 }
 
 static void
@@ -276,8 +268,8 @@ take_claim_result(const PGresult *result)
 {
 	int			n = PQntuples(result);
 
-	runner.look = (n > 0);
-	runner.has_woken = runner.asleep && n > 0;
+	eb_lookout_found(&runner.lookout, n > 0);
+	runner.has_found |= n > 0;
 	runner.held += n;
 	for (int i = 0; i < n; i++)
 	{
@@ -296,77 +288,14 @@ take_claim_result(const PGresult *result)
 }
 
 static void
-rest_timer_fired(void *arg)
-{
-	runner.rest_due = true;
-	step();
-}
-
-/* Asks again some time whether the writers have ended. */
-static void
-await_writers(void)
-{
-	runner.rest_due = false;
-	eb_timer_set(&runner.rest_timer, runner.rest_ms, rest_timer_fired, NULL);
-	runner.rest_ms = Min(runner.rest_ms * 2, MAX_REST_MS);
-}
-
-static void
-take_sleep_result(const PGresult *result)
-{
-	runner.asleep = true;
-	runner.look = true;
-	runner.rest_ms = FIRST_REST_MS;
-	free(runner.writers);
-	runner.writers = NULL;
-	if (*PQgetvalue(result, 0, 0))
-	{
-		runner.writers = pg_strdup(PQgetvalue(result, 0, 0));
-		await_writers();
-	}
-	runner.poll_ms = Max(atoi(PQgetvalue(result, 0, 1)), 1);
-}
-
-static void
-take_rest_result(const PGresult *result)
-{
-	if (*PQgetvalue(result, 0, 0) != 't')
-	{
-		await_writers();
-		return;
-	}
-	free(runner.writers);
-	runner.writers = NULL;
-	runner.look = true;
-}
-
-static void
 take_result(int statement, const PGresult *result)
 {
-	switch ((Statement) statement)
-	{
-		case REPORT:
-			take_report_result(result);
-			break;
-		case WAKE:
-			runner.asleep = false;
-			runner.has_woken = false;
-			free(runner.writers);
-			runner.writers = NULL;
-			eb_timer_clear(&runner.rest_timer);
-			break;
-		case CLAIM:
-			take_claim_result(result);
-			break;
-		case SLEEP:
-			take_sleep_result(result);
-			break;
-		case REST:
-			take_rest_result(result);
-			break;
-		case NONE:
-			break;
-	}
+	if (statement == REPORT)
+		take_report_result(result);
+	else if (statement == CLAIM)
+		take_claim_result(result);
+	else
+		eb_lookout_take(&runner.lookout, statement, result);
 }
 
 /* ---- what is next ---- */
@@ -380,98 +309,61 @@ has_room(void)
 	return max - runner.held >= (max + 3) / 4;
 }
 
-static Statement
-next_statement(void)
-{
-	if (runner.reports)
-		return REPORT;
-	if (runner.stopping)
-		return NONE;
-	if (runner.has_woken)
-		return WAKE;
-	if (runner.look && has_room())
-		return CLAIM;
-	if (runner.look || runner.options->once)
-		return NONE;
-	if (!runner.asleep)
-		return SLEEP;
-	if (runner.writers && runner.rest_due)
-		return REST;
-	return NONE;
-}
-
+/* With --once, nothing is left here: ends, unless something is left inside. */
 static void
-send_statement(Statement statement)
+end_once(void)
 {
-	switch (statement)
+	if (eb_inside_is_busy())
+		return;
+	if (runner.options->in_database && runner.has_found)
 	{
-		case REPORT:
-			send_reports();
-			break;
-		case WAKE:
-			eb_session_send(WAKE, "SELECT eventbridge.worker_wake('1')", 0, NULL);
-			break;
-		case CLAIM:
-			send_claim();
-			break;
-		case SLEEP:
-			eb_session_send(SLEEP,
-							"SELECT eventbridge.worker_sleep('1'),"
-							" (EXTRACT(epoch FROM pg_catalog.current_setting('eventbridge.poll_interval')::interval) * 1000)::integer",
-							0, NULL);
-			break;
-		case REST:
-			eb_session_send(REST, "SELECT eventbridge.worker_may_rest($1)", 1,
-							(const char *const *) &runner.writers);
-			break;
-		case NONE:
-			break;
+		runner.has_found = false;
+		eb_inside_look();
 	}
+	else
+		finish(EB_EXIT_OK);
 }
 
 /* Sends the next statement if the session is free, and ends if all is done. */
 static void
 step(void)
 {
-	Statement	next;
+	EbLookoutStatement next;
 
-	if (runner.stopping && runner.held == 0 && !eb_session_is_busy())
+	if (runner.stopping && runner.held == 0 && !eb_inside_is_busy() &&
+		!eb_session_is_busy(runner.session))
 		finish(EB_EXIT_OK);
-	if (runner.finished || !eb_session_is_free())
+	if (runner.finished || !eb_session_is_free(runner.session))
 		return;
-	next = next_statement();
-	if (next != NONE)
-		send_statement(next);
-	else if (runner.options->once && runner.held == 0 && !runner.look)
-		finish(EB_EXIT_OK);
-	else if (!runner.poll_timer.armed)
-		eb_timer_set(&runner.poll_timer, runner.poll_ms, look, NULL);
+	if (runner.reports)
+	{
+		send_reports();
+		return;
+	}
+	if (runner.stopping)
+		return;
+	next = eb_lookout_next(&runner.lookout, has_room());
+	if (next == EB_LOOKOUT_LOOK)
+		send_claim();
+	else if (next != EB_LOOKOUT_NONE)
+		eb_lookout_send(&runner.lookout, next);
+	else if (runner.options->once && runner.held == 0 && !runner.lookout.look)
+		end_once();
+	else
+		eb_lookout_wait(&runner.lookout);
+}
+
+/* Nothing is left inside, or nothing runs there any more. */
+static void
+inside_idle(void)
+{
+	if (runner.options->once)
+		eb_lookout_look(&runner.lookout);
+	else
+		step();
 }
 
 /* ---- the session ---- */
-
-static void
-session_ready(PGconn *conn, bool again)
-{
-	if (again)
-		pg_log_info("connected again");
-	else
-		pg_log_info("delivering from database \"%s\"", PQdb(conn));
-	runner.look = true;
-	step();
-}
-
-static void
-session_lost(void)
-{
-	runner.nreporting = 0;
-	runner.asleep = false;
-	runner.has_woken = false;
-	free(runner.writers);
-	runner.writers = NULL;
-	eb_timer_clear(&runner.rest_timer);
-	runner.held -= eb_dispatch_forget_waiting();
-}
 
 static void
 session_failed(void)
@@ -479,10 +371,39 @@ session_failed(void)
 	finish(EB_EXIT_CONNECTION);
 }
 
+/* The first time, the user has typed the password if there is one. */
+static void
+session_ready(PGconn *conn, bool again)
+{
+	static const EbInsideHandlers inside_handlers = {
+		.idle = inside_idle,
+		.failed = session_failed
+	};
+
+	if (again)
+		pg_log_info("connected again");
+	else
+	{
+		pg_log_info("delivering from database \"%s\"", PQdb(conn));
+		if (runner.options->in_database)
+			eb_inside_open(runner.options, &inside_handlers);
+	}
+	runner.lookout.look = true;
+	step();
+}
+
+static void
+session_lost(void)
+{
+	runner.nreporting = 0;
+	eb_lookout_lost(&runner.lookout);
+	runner.held -= eb_dispatch_forget_waiting();
+}
+
 static void
 session_rung(void)
 {
-	runner.look = true;
+	runner.lookout.look = true;
 }
 
 /* Runs until it is told to stop; the result is the program's exit status. */
@@ -504,13 +425,18 @@ eb_run_run(const EbRunOptions *options)
 	};
 
 	runner.options = options;
-	runner.poll_ms = 5000;
 	eb_loop_init();
 	signal(SIGPIPE, SIG_IGN);
 	eb_loop_signal(SIGTERM, stop_signal);
 	eb_loop_signal(SIGINT, stop_signal);
 	eb_dispatch_init(options, work_done);
-	eb_session_open(&options->connection, &handlers);
+	runner.session = eb_session_open(&options->connection, &handlers);
+	runner.lookout.session = runner.session;
+	runner.lookout.sleep = "eventbridge.worker_sleep('1')";
+	runner.lookout.wake = "eventbridge.worker_wake('1')";
+	runner.lookout.once = options->once;
+	runner.lookout.step = step;
+	eb_lookout_init(&runner.lookout);
 	while (!runner.finished)
 		eb_loop_once();
 	return runner.exit_status;

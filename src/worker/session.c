@@ -15,56 +15,63 @@
 #include "log.h"
 #include "session.h"
 
-/* There is one of it in a process. */
-static struct Session
+struct EbSession
 {
 	const EbSessionHandlers *handlers;
 	EbConnection *connection;
 	int			statement;		/* that it is busy with, or 0 */
 	bool		ready;
 	bool		proved;			/* a statement has succeeded */
-} session;
+};
 
 static char *
 setup_commands(PGconn *conn, void *arg)
 {
-	return pg_strdup(session.handlers->setup);
+	const EbSession *session = arg;
+
+	return pg_strdup(session->handlers->setup);
 }
 
 static void
 connection_ready(PGconn *conn, bool again, void *arg)
 {
-	session.ready = true;
-	session.handlers->ready(conn, again);
+	EbSession  *session = arg;
+
+	session->ready = true;
+	session->handlers->ready(conn, again);
 }
 
 static void
 connection_lost(void *arg)
 {
-	session.ready = false;
-	session.statement = 0;
-	session.handlers->lost();
+	EbSession  *session = arg;
+
+	session->ready = false;
+	session->statement = 0;
+	session->handlers->lost();
 }
 
 static void
 connection_failed(void *arg)
 {
-	session.ready = false;
-	session.handlers->failed();
+	EbSession  *session = arg;
+
+	session->ready = false;
+	session->handlers->failed();
 }
 
 static void
-statement_failed(PGconn *conn)
+statement_failed(EbSession *session, PGconn *conn)
 {
 	char	   *reason = pg_strdup(PQerrorMessage(conn));
 
-	if (session.proved)
-		eb_connection_restart(session.connection, reason);
+	if (session->proved)
+		eb_connection_restart(session->connection, reason);
 	else
 	{
-		pg_log_error("could not %s: %s", session.handlers->purpose, reason);
-		session.statement = 0;
-		connection_failed(NULL);
+		pg_log_error("could not %s: %s", session->handlers->purpose, reason);
+		session->statement = 0;
+		connection_failed(session);
 	}
 	free(reason);
 }
@@ -73,26 +80,27 @@ statement_failed(PGconn *conn)
 static void
 connection_input(PGconn *conn, void *arg)
 {
+	EbSession  *session = arg;
 	PGnotify   *notify;
 	bool		rung = false;
 
-	while (session.statement != 0 && !PQisBusy(conn))
+	while (session->statement != 0 && !PQisBusy(conn))
 	{
 		PGresult   *result = PQgetResult(conn);
 
 		if (result == NULL)
 		{
-			session.statement = 0;
+			session->statement = 0;
 			break;
 		}
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		{
 			PQclear(result);
-			statement_failed(conn);
+			statement_failed(session, conn);
 			return;
 		}
-		session.proved = true;
-		session.handlers->result(session.statement, result);
+		session->proved = true;
+		session->handlers->result(session->statement, result);
 		PQclear(result);
 	}
 	while ((notify = PQnotifies(conn)) != NULL)
@@ -100,13 +108,13 @@ connection_input(PGconn *conn, void *arg)
 		rung = true;
 		PQfreemem(notify);
 	}
-	if (rung && session.handlers->rung)
-		session.handlers->rung();
-	session.handlers->step();
+	if (rung && session->handlers->rung)
+		session->handlers->rung();
+	session->handlers->step();
 }
 
-/* To be called once. */
-void
+/* It opens from the loop, so no handler is called before this returns. */
+EbSession *
 eb_session_open(const EbConnectionOptions *options,
 				const EbSessionHandlers *handlers)
 {
@@ -117,23 +125,26 @@ eb_session_open(const EbConnectionOptions *options,
 		.lost = connection_lost,
 		.failed = connection_failed
 	};
+	EbSession  *session = pg_malloc0(sizeof(EbSession));
 
-	session.handlers = handlers;
-	session.connection = eb_connection_open(options, &connection_handlers, NULL);
+	session->handlers = handlers;
+	session->connection = eb_connection_open(options, &connection_handlers,
+											 session);
+	return session;
 }
 
 /* Can a statement be sent? */
 bool
-eb_session_is_free(void)
+eb_session_is_free(const EbSession *session)
 {
-	return session.ready && session.statement == 0;
+	return session->ready && session->statement == 0;
 }
 
 /* Does one run? */
 bool
-eb_session_is_busy(void)
+eb_session_is_busy(const EbSession *session)
 {
-	return session.statement != 0;
+	return session->statement != 0;
 }
 
 /*
@@ -141,17 +152,28 @@ eb_session_is_busy(void)
  * is called, maybe before this returns.
  */
 void
-eb_session_send(int statement, const char *sql, int nvalues,
-				const char *const *values)
+eb_session_send(EbSession *session, int statement, const char *sql,
+				int nvalues, const char *const *values)
 {
-	session.statement = statement;
-	(void) eb_connection_send(session.connection, sql, nvalues, values);
+	session->statement = statement;
+	(void) eb_connection_send(session->connection, sql, nvalues, values);
 }
 
-/* Ends it for good; it may be called from its handlers. */
+/* Asks the server to end the statement that runs; this waits for the server. */
 void
-eb_session_close(void)
+eb_session_cancel(EbSession *session)
 {
-	session.ready = false;
-	eb_connection_close(session.connection);
+	if (session->statement != 0)
+		eb_connection_cancel(session->connection);
+}
+
+/*
+ * Ends it for good; it may be called from its handlers, so what is left of it
+ * stays allocated.
+ */
+void
+eb_session_close(EbSession *session)
+{
+	session->ready = false;
+	eb_connection_close(session->connection);
 }

@@ -35,12 +35,16 @@ typedef struct EbSessionHandlers
 	void		(*step) (void);
 } EbSessionHandlers;
 
-extern void eb_session_open(const EbConnectionOptions *options,
-							const EbSessionHandlers *handlers);
-extern bool eb_session_is_free(void);
-extern bool eb_session_is_busy(void);
-extern void eb_session_send(int statement, const char *sql, int nvalues,
+typedef struct EbSession EbSession;
+
+extern EbSession *eb_session_open(const EbConnectionOptions *options,
+								  const EbSessionHandlers *handlers);
+extern bool eb_session_is_free(const EbSession *session);
+extern bool eb_session_is_busy(const EbSession *session);
+extern void eb_session_send(EbSession *session, int statement,
+							const char *sql, int nvalues,
 							const char *const *values);
-extern void eb_session_close(void);
+extern void eb_session_cancel(EbSession *session);
+extern void eb_session_close(EbSession *session);
 
 #endif							/* EB_SESSION_H */

@@ -204,6 +204,16 @@ SELECT worker_sleep(), worker_sleep(1);
 SELECT worker_may_rest(''), worker_wake(), worker_wake(1), worker_wake();
 SELECT worker_may_rest('nonsense');
 
+/* What a client calls: 0, as long as it found something. */
+CALL run_deliveries();
+CALL worker_deliver();
+SELECT put_event('shop', 'order', '{}') IS NOT NULL AS put;
+CALL worker_deliver();
+CALL worker_deliver();
+BEGIN;
+CALL worker_deliver();
+ROLLBACK;
+
 /* Rotation: with no retention the log is emptied, its counters stay. */
 SELECT sum("Invocations") AS before FROM rule_metrics WHERE minute IS NULL \gset
 SELECT count(put_event('shop', 'order', jsonb_build_object('n', i))) FROM generate_series(1, 1000) AS i;
