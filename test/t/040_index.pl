@@ -112,7 +112,8 @@ CREATE TABLE public.eventbridge_events (id integer, event jsonb);
 CREATE INDEX ON eventbridge_events USING gin (event event_ops);
 CREATE TABLE public.eventbridge_patterns (id integer, pattern event_pattern);
 CREATE INDEX ON eventbridge_patterns USING gin (pattern);});
-$node->pgbench('--no-vacuum --client=6 --jobs=2 --transactions=60',
+# Writers that change each other's rows may meet in a deadlock, and try again.
+$node->pgbench('--no-vacuum --client=6 --jobs=2 --transactions=60 --max-tries=20',
 	0, [qr/processed: 360\/360/], [qr/^(?!.*aborted)/s], 'writers', undef, '--file', $script);
 my $scan = 'SET enable_seqscan = on; SET enable_bitmapscan = off;';
 foreach my $sql (
