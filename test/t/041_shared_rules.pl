@@ -276,7 +276,8 @@ like($right, qr/^0 wrong/, 'all is right in a new database');
 foreach my $limit ('100kB', '0')
 {
 	$node->append_conf('postgresql.conf', "eventbridge.shared_rule_memory = $limit");
-	$node->restart;
+	$node->stop;
+	$node->start;
 	my $log = -s $node->logfile;
 	is(query('SELECT ask(60); SELECT wrong(); SELECT image()'), "r301\n$right\n", "a limit of $limit");
 	my $said = slurp_file($node->logfile, $log) =~ /could not put rules into shared memory: there is no room/;
