@@ -1695,7 +1695,7 @@ COMMENT ON FUNCTION shared_rule_sets() IS
 CREATE FUNCTION put_row_event() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_put_row_event' LANGUAGE C;
 COMMENT ON FUNCTION put_row_event() IS
-'Trigger function (AFTER, FOR EACH ROW) that puts the row as an event. Arguments: source=, detail_type=, and optionally detail=, bus=, resources=, group_key=. A value $.column is taken from the row, any other is a constant; detail is the whole row unless a column is named. The bus must let the owner of the table put events.';
+'Trigger function (AFTER, FOR EACH ROW) that puts the row as an event. Arguments: source=, detail_type=, and optionally detail=, bus=, resources=, group_key=. A value $.column is taken from the row, any other is a constant; detail is the whole row, without virtual generated columns, unless a column is named. The bus must let the owner of the table put events.';
 
 /* ---------------------------------------------------------------------
  * CloudFormation. Templates are read as type json, so that the text of a
