@@ -272,7 +272,6 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			row->target_ids = palloc(sizeof(int64) * ntargets * 2);
 			row->all_target_ids = row->target_ids + ntargets;
 			memcpy(row->all_target_ids, target, sizeof(int64) * ntargets);
-			row->nall_targets = ntargets;
 			row->xid = cursor->xid;
 			row->no = cursor->no;
 			row->event_id = *DatumGetUUIDP(values[LOG_EVENT_ID - 1]);

@@ -193,7 +193,8 @@ lookup_columns(EbCapture *capture, TupleDesc desc)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		EbColumn   *column = &capture->columns[capture->ncolumns];
 
-		if (att->attisdropped || att->attgenerated == 'v')
+		if (att->attisdropped ||
+			att->attgenerated == EB_ATTRIBUTE_GENERATED_VIRTUAL)
 			continue;
 		column->attnum = att->attnum;
 		column->attlen = att->attlen;
