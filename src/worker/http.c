@@ -207,7 +207,7 @@ eb_http_init(void)
 	if (curl_global_init(CURL_GLOBAL_ALL) != 0 ||
 		(multi = curl_multi_init()) == NULL)
 	{
-		pg_log_error("could not initialize libcurl");
+		eb_log_error("could not initialize libcurl");
 		exit(EB_EXIT_USAGE);
 	}
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
@@ -296,7 +296,7 @@ eb_http_send(const EbHttpRequest *source, EbHttpDone done, void *arg)
 
 	if (easy == NULL)
 	{
-		pg_log_error("out of memory");
+		eb_log_error("out of memory");
 		exit(EB_EXIT_USAGE);
 	}
 	request->easy = easy;

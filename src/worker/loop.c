@@ -9,7 +9,10 @@
  *
  * A signal handler may do next to nothing, so it only counts the signal and
  * writes a byte into a pipe that the loop watches; what the program wants to
- * do about the signal is then done in the loop like anything else.
+ * do about the signal is then done in the loop like anything else.  What came
+ * and what has been dealt with are counted apart, each by one side only.
+ * System calls are not restarted after a signal: should one block after all,
+ * the signal that is to end the program gets it out of there.
  *
  * A handler may register and forget anything, its own descriptor included,
  * while the loop goes through what poll() reported.  Each registration has a
@@ -51,7 +54,8 @@ static EbTimer *timers = NULL;	/* armed ones, the next due first */
 
 #define MAX_SIGNAL 64
 static EbSignalHandler signal_handlers[MAX_SIGNAL + 1];
-static volatile sig_atomic_t signal_counts[MAX_SIGNAL + 1];
+static volatile sig_atomic_t signals_came[MAX_SIGNAL + 1];
+static sig_atomic_t signals_done[MAX_SIGNAL + 1];
 static int	signal_pipe[2] = {-1, -1};
 
 /* Counts a signal and wakes the loop. */
@@ -60,7 +64,8 @@ note_signal(int signo)
 {
 	int			save_errno = errno;
 
-	signal_counts[signo]++;
+	/* unsigned, so that it may wrap around */
+	signals_came[signo] = (unsigned int) signals_came[signo] + 1;
 
 	/* If the pipe is full, the loop will wake up anyway. */
 	if (write(signal_pipe[1], "", 1) < 0)
@@ -79,9 +84,9 @@ dispatch_signals(int fd, short revents, void *arg)
 
 	for (int signo = 1; signo <= MAX_SIGNAL; signo++)
 	{
-		while (signal_counts[signo] > 0)
+		while (signals_done[signo] != signals_came[signo])
 		{
-			signal_counts[signo]--;
+			signals_done[signo] = (unsigned int) signals_done[signo] + 1;
 			signal_handlers[signo] (signo);
 		}
 	}
@@ -93,7 +98,7 @@ eb_loop_init(void)
 {
 	if (pipe(signal_pipe) != 0)
 	{
-		pg_log_error("could not create a pipe: %m");
+		eb_log_error("could not create a pipe: %m");
 		exit(EB_EXIT_USAGE);
 	}
 	for (int i = 0; i < 2; i++)
@@ -161,7 +166,6 @@ eb_loop_signal(int signo, EbSignalHandler handler)
 	signal_handlers[signo] = handler;
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = note_signal;
-	action.sa_flags = SA_RESTART;
 	sigemptyset(&action.sa_mask);
 	sigaction(signo, &action, NULL);
 }
@@ -254,7 +258,7 @@ eb_loop_once(void)
 	ready = poll(polled, npolled, timeout);
 	if (ready < 0 && errno != EINTR && errno != EAGAIN)
 	{
-		pg_log_error("could not wait for events: %m");
+		eb_log_error("could not wait for events: %m");
 		exit(EB_EXIT_USAGE);
 	}
 	for (int i = 0; ready > 0 && i < npolled; i++)

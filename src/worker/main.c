@@ -44,7 +44,6 @@ main(int argc, char **argv)
 	static EbRunOptions run_options;
 	const char *command = argc > 1 ? argv[1] : NULL;
 
-	pg_logging_init(EB_PROGNAME);
 	if (command && (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0))
 	{
 		eb_options_print_help();
@@ -79,9 +78,9 @@ main(int argc, char **argv)
 	}
 
 	if (command)
-		pg_log_error("unknown command \"%s\"", command);
+		eb_log_error("unknown command \"%s\"", command);
 	else
-		pg_log_error("no command given");
+		eb_log_error("no command given");
 	eb_options_usage_error();
 	return EB_EXIT_USAGE;		/* not reached */
 }

@@ -184,7 +184,7 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 
 	if (pipe(fds) != 0)
 	{
-		pg_log_warning("could not create a pipe: %m");
+		eb_log_warning("could not create a pipe: %m");
 		return NULL;
 	}
 	for (int i = 0; i < 2; i++)
@@ -204,7 +204,7 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 	if (pid == 0)
 		run_command(command, fds[0]);
 	if (pid < 0)
-		pg_log_warning("could not start a process: %m");
+		eb_log_warning("could not start a process: %m");
 	close(fds[0]);
 	if (pid < 0)
 	{

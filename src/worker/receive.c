@@ -86,7 +86,7 @@ finish(EbExit status)
 static void
 stop_timed_out(void *arg)
 {
-	pg_log_error("%d message(s) were still under way, and will come again",
+	eb_log_error("%d message(s) were still under way, and will come again",
 				 receiver.held);
 	eb_process_kill_all(SIGTERM);
 	finish(EB_EXIT_GIVEN_UP);
@@ -113,12 +113,12 @@ stop_signal(int signo)
 
 	if (receiver.stopping)
 	{
-		pg_log_warning("received %s while stopping: %d message(s) will come again",
+		eb_log_warning("received %s while stopping: %d message(s) will come again",
 					   name, receiver.held);
 		eb_process_kill_all(SIGTERM);
 		exit(EB_EXIT_ABORTED);
 	}
-	pg_log_info("received %s: stopping, %d message(s) under way", name,
+	eb_log_info("received %s: stopping, %d message(s) under way", name,
 				receiver.held);
 	begin_stop(EB_EXIT_OK);
 	step();
@@ -135,7 +135,7 @@ bounded_status(void)
 static void
 run_timed_out(void *arg)
 {
-	pg_log_info("stopping: --timeout is over, %d message(s) received",
+	eb_log_info("stopping: --timeout is over, %d message(s) received",
 				receiver.received);
 	begin_stop(receiver.options->sinks.count > 0 ? EB_EXIT_TIMEOUT : EB_EXIT_OK);
 	step();
@@ -209,7 +209,7 @@ send_reports(void)
 			int			delay = delay_seconds(message);
 
 			if (delay > 0)
-				pg_log_warning("message %s: %s; it comes again in %d s",
+				eb_log_warning("message %s: %s; it comes again in %d s",
 							   message->id, message->failure, delay);
 			cJSON_AddNumberToObject(one, "delay", delay);
 		}
@@ -236,10 +236,10 @@ take_report_result(const PGresult *result)
 		receiver.nreporting--;
 		receiver.held--;
 		if (*PQgetvalue(result, i, 0) != 't')
-			pg_log_warning("message %s: its visibility time-out was over before it was done",
+			eb_log_warning("message %s: its visibility time-out was over before it was done",
 						   message->id);
 		else if (message->failure == NULL)
-			pg_log_debug("message %s: done", message->id);
+			eb_log_debug("message %s: done", message->id);
 		eb_message_free(message);
 	}
 }
@@ -308,7 +308,7 @@ take_receive_result(const PGresult *result)
 	if (options->sinks.count > 0 && receiver.received >= options->sinks.count &&
 		!receiver.stopping)
 	{
-		pg_log_info("stopping: %d message(s) received", receiver.received);
+		eb_log_info("stopping: %d message(s) received", receiver.received);
 		begin_stop(EB_EXIT_OK);
 	}
 }
@@ -367,12 +367,12 @@ static void
 session_ready(PGconn *conn, bool again)
 {
 	if (again)
-		pg_log_info("connected again");
+		eb_log_info("connected again");
 	else
 	{
 		char	   *name = eb_log_quote(receiver.options->queue);
 
-		pg_log_info("receiving in database \"%s\" from queue %s", PQdb(conn), name);
+		eb_log_info("receiving in database \"%s\" from queue %s", PQdb(conn), name);
 		free(name);
 		eb_sinks_announce(&receiver.options->sinks);
 	}

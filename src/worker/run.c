@@ -119,9 +119,9 @@ static void
 stop_timed_out(void *arg)
 {
 	if (eb_inside_is_busy())
-		pg_log_error("deliveries in the database were still under way, and will be made again");
+		eb_log_error("deliveries in the database were still under way, and will be made again");
 	if (runner.held > 0)
-		pg_log_error("%d deliveries were still under way, and will be made again",
+		eb_log_error("%d deliveries were still under way, and will be made again",
 					 runner.held);
 	abandon();
 	finish(EB_EXIT_GIVEN_UP);
@@ -135,7 +135,7 @@ stop_signal(int signo)
 
 	if (runner.stopping)
 	{
-		pg_log_warning("received %s while stopping: %d deliveries will be made again",
+		eb_log_warning("received %s while stopping: %d deliveries will be made again",
 					   name, runner.held);
 		abandon();
 		exit(EB_EXIT_ABORTED);
@@ -143,7 +143,7 @@ stop_signal(int signo)
 	runner.stopping = true;
 	eb_inside_stop();
 	eb_dispatch_give_back();
-	pg_log_info("received %s: stopping, %d deliveries under way", name,
+	eb_log_info("received %s: stopping, %d deliveries under way", name,
 				runner.held - runner.nreports);
 	eb_timer_set(&runner.stop_timer, runner.options->stop_timeout_ms,
 				 stop_timed_out, NULL);
@@ -210,19 +210,19 @@ log_report(const EbWork *work, const char *retry_ms)
 	const char *message = work->message ? work->message : "";
 
 	if (retry_ms == NULL)
-		pg_log_warning("event %s to %s: another worker has taken the delivery",
+		eb_log_warning("event %s to %s: another worker has taken the delivery",
 					   event_id, arn);
 	else if (work->outcome == EB_WORK_DELIVERED)
-		pg_log_debug("event %s to %s: delivered", event_id, arn);
+		eb_log_debug("event %s to %s: delivered", event_id, arn);
 	else if (work->outcome == EB_WORK_POSTPONED)
-		pg_log_debug("event %s to %s: postponed", event_id, arn);
+		eb_log_debug("event %s to %s: postponed", event_id, arn);
 	else if (atoll(retry_ms) > 0)
-		pg_log_warning("event %s to %s: %s; attempt %d follows in %.1f s",
+		eb_log_warning("event %s to %s: %s; attempt %d follows in %.1f s",
 					   event_id, arn, message,
 					   atoi(work->fields[EB_WORK_ATTEMPT]) + 1,
 					   atoll(retry_ms) / 1000.0);
 	else
-		pg_log_error("event %s to %s: given up after attempt %s: %s",
+		eb_log_error("event %s to %s: given up after attempt %s: %s",
 					 event_id, arn, work->fields[EB_WORK_ATTEMPT], message);
 	free(arn);
 }
@@ -381,10 +381,10 @@ session_ready(PGconn *conn, bool again)
 	};
 
 	if (again)
-		pg_log_info("connected again");
+		eb_log_info("connected again");
 	else
 	{
-		pg_log_info("delivering from database \"%s\"", PQdb(conn));
+		eb_log_info("delivering from database \"%s\"", PQdb(conn));
 		if (runner.options->in_database)
 			eb_inside_open(runner.options, &inside_handlers);
 	}
