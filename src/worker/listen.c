@@ -237,10 +237,15 @@ connection_failed(void *arg)
 	listener.finished = true;
 }
 
-/* Runs until it is told to stop; the result is the program's exit status. */
+/*
+ * Reads the options, which follow argv[0], and runs until it is told to stop.
+ * The result is the program's exit status.
+ */
 EbExit
-eb_listen_run(const EbListenOptions *options)
+eb_listen_run(int argc, char **argv)
 {
+	static EbListenOptions listen_options;
+	const EbListenOptions *options = &listen_options;
 	static const EbConnectionHandlers handlers = {
 		.setup = listen_commands,
 		.ready = announce,
@@ -248,19 +253,17 @@ eb_listen_run(const EbListenOptions *options)
 		.failed = connection_failed
 	};
 
+	eb_options_parse_listen(&listen_options, argc, argv);
+	eb_log_timestamps();
 	listener.options = options;
-	eb_loop_init();
-	signal(SIGPIPE, SIG_IGN);
-	eb_loop_signal(SIGTERM, stop_signal);
-	eb_loop_signal(SIGINT, stop_signal);
+	eb_loop_init(stop_signal);
 
 	eb_sinks_open(&listener.sinks, &options->sinks, message_done);
 	listener.connection = eb_connection_open(&options->connection, &handlers, NULL);
 	if (options->sinks.timeout_ms > 0)
 		eb_timer_set(&listener.timeout_timer, options->sinks.timeout_ms,
 					 run_timed_out, NULL);
-	while (!listener.finished)
-		eb_loop_once();
+	eb_loop_run(&listener.finished);
 
 	if (listener.exit_status != EB_EXIT_OK)
 		return listener.exit_status;

@@ -4,7 +4,7 @@
  *	  The event loop: file descriptors, timers, signals.
  *
  * The program has one thread and one loop; all waiting is done in
- * eb_loop_once().  Everything else registers what it waits for and is called
+ * run_once().  Everything else registers what it waits for and is called
  * back.  Handlers never block, and bear being called for nothing.
  *
  * A signal handler may do next to nothing, so it only counts the signal and
@@ -92,9 +92,12 @@ dispatch_signals(int fd, short revents, void *arg)
 	}
 }
 
-/* Prepares the loop; to be called once, before anything else here. */
+/*
+ * Prepares the loop; to be called once, before anything else here.  Has it call
+ * stop() for SIGTERM and SIGINT.
+ */
 void
-eb_loop_init(void)
+eb_loop_init(EbSignalHandler stop)
 {
 	if (pipe(signal_pipe) != 0)
 	{
@@ -107,6 +110,9 @@ eb_loop_init(void)
 		fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK);
 	}
 	eb_loop_watch(signal_pipe[0], POLLIN, dispatch_signals, NULL);
+	eb_loop_signal(SIGTERM, stop);
+	eb_loop_signal(SIGINT, stop);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* Milliseconds since some moment in the past, never going back. */
@@ -231,8 +237,8 @@ fire_timers(void)
  * Waits until something happens, and calls the handlers of all that
  * happened.
  */
-void
-eb_loop_once(void)
+static void
+run_once(void)
 {
 	int			npolled = 0;
 	int			timeout = -1;
@@ -272,4 +278,12 @@ eb_loop_once(void)
 			watch->handler(event.fd, event.revents, watch->arg);
 	}
 	fire_timers();
+}
+
+/* Goes on until it is finished. */
+void
+eb_loop_run(const bool *finished)
+{
+	while (!*finished)
+		run_once();
 }

@@ -14,6 +14,7 @@
 #include "http.h"
 #include "log.h"
 #include "options.h"
+#include "text.h"
 #include "worker.h"
 
 enum
@@ -125,25 +126,14 @@ set_webhook_from_env(EbSinkOptions *options, const char *name)
 static void
 set_webhook_from_file(EbSinkOptions *options, const char *path)
 {
-	FILE	   *file = fopen(path, "r");
-	char		line[8192] = "";
-	size_t		len;
+	char	   *line = eb_text_first_line(path);
 
-	if (file == NULL)
-	{
-		eb_log_error("could not open file \"%s\": %m", path);
-		exit(EB_EXIT_USAGE);
-	}
-	if (fgets(line, sizeof(line), file) == NULL && ferror(file))
+	if (line == NULL)
 	{
 		eb_log_error("could not read file \"%s\": %m", path);
 		exit(EB_EXIT_USAGE);
 	}
-	fclose(file);
-	len = strlen(line);
-	while (len > 0 && strchr(" \t\r\n", line[len - 1]))
-		line[--len] = '\0';
-	set_webhook(options, pg_strdup(line), "the file");
+	set_webhook(options, line, "the file");
 }
 
 static void

@@ -34,16 +34,10 @@ pump(EbSink *sink)
 	if (sink->pumping)
 		return;
 	sink->pumping = true;
-	while (sink->first && sink->jobs < sink->max_jobs)
+	while (sink->waiting.first && sink->jobs < sink->max_jobs)
 	{
-		EbDelivery *delivery = sink->first;
-
-		sink->first = delivery->next;
-		if (sink->first == NULL)
-			sink->last = NULL;
-		delivery->next = NULL;
 		sink->jobs++;
-		sink->attempt(sink, delivery);
+		sink->attempt(sink, eb_queue_pop(&sink->waiting));
 	}
 	sink->pumping = false;
 }
@@ -69,11 +63,7 @@ eb_sink_submit(EbSink *sink, EbMessage *message)
 
 	delivery->sink = sink;
 	delivery->message = message;
-	if (sink->last)
-		sink->last->next = delivery;
-	else
-		sink->first = delivery;
-	sink->last = delivery;
+	eb_queue_push(&sink->waiting, delivery);
 	pump(sink);
 }
 
