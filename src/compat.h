@@ -86,4 +86,12 @@ eb_make_json_lex_context(char *text, int len)
 #define EB_BGWORKER_ROLE_FLAGS 0
 #endif
 
+/* 18: generated columns may be virtual, and attributes have a compact form. */
+#if PG_VERSION_NUM >= 180000
+#define EB_ATTRIBUTE_GENERATED_VIRTUAL ATTRIBUTE_GENERATED_VIRTUAL
+#else
+#define EB_ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#define populate_compact_attribute(desc, attnum) ((void) 0)
+#endif
+
 #endif							/* EB_COMPAT_H */

@@ -172,30 +172,19 @@ AS 'MODULE_PATHNAME', 'eb_cache_invalidate' LANGUAGE C;
 COMMENT ON FUNCTION cache_invalidate() IS
 'Internal: trigger on the tables of buses, rules and targets.';
 
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus
-	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate;
-ALTER TABLE event_bus ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON event_bus_permission
-	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON event_bus_permission
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate;
-ALTER TABLE event_bus_permission ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON rule
-	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON rule
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate;
-ALTER TABLE rule ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
-CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON target
-	FOR EACH ROW EXECUTE FUNCTION cache_invalidate();
-CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON target
-	FOR EACH STATEMENT EXECUTE FUNCTION cache_invalidate();
-ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate;
-ALTER TABLE target ENABLE ALWAYS TRIGGER cache_invalidate_truncate;
+DO $$
+DECLARE
+	cached text;
+BEGIN
+	FOREACH cached IN ARRAY '{event_bus,event_bus_permission,rule,target}'::text[] LOOP
+		EXECUTE format('CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON eventbridge.%I
+			FOR EACH ROW EXECUTE FUNCTION eventbridge.cache_invalidate()', cached);
+		EXECUTE format('CREATE TRIGGER cache_invalidate_truncate AFTER TRUNCATE ON eventbridge.%I
+			FOR EACH STATEMENT EXECUTE FUNCTION eventbridge.cache_invalidate()', cached);
+		EXECUTE format('ALTER TABLE eventbridge.%I ENABLE ALWAYS TRIGGER cache_invalidate', cached);
+		EXECUTE format('ALTER TABLE eventbridge.%I ENABLE ALWAYS TRIGGER cache_invalidate_truncate', cached);
+	END LOOP;
+END $$;
 
 /* ---------------------------------------------------------------------
  * Helpers. Functions whose name begins with an underscore are internal.
@@ -1706,7 +1695,7 @@ COMMENT ON FUNCTION shared_rule_sets() IS
 CREATE FUNCTION put_row_event() RETURNS trigger
 AS 'MODULE_PATHNAME', 'eb_put_row_event' LANGUAGE C;
 COMMENT ON FUNCTION put_row_event() IS
-'Trigger function (AFTER, FOR EACH ROW) that puts the row as an event. Arguments: source=, detail_type=, and optionally detail=, bus=, resources=, group_key=. A value $.column is taken from the row, any other is a constant; detail is the whole row unless a column is named. The bus must let the owner of the table put events.';
+'Trigger function (AFTER, FOR EACH ROW) that puts the row as an event. Arguments: source=, detail_type=, and optionally detail=, bus=, resources=, group_key=. A value $.column is taken from the row, any other is a constant; detail is the whole row, without virtual generated columns, unless a column is named. The bus must let the owner of the table put events.';
 
 /* ---------------------------------------------------------------------
  * CloudFormation. Templates are read as type json, so that the text of a

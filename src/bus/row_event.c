@@ -15,6 +15,8 @@
  * A value that begins with "$." names a column of the row; everything else is
  * a constant.  The column of detail= has type json or jsonb, or text that
  * holds an object.  The row is the new one, or the old one of a DELETE.
+ * Virtual generated columns are not computed for triggers: they are not in the
+ * object, and cannot be named.
  *
  * The bus is asked whether the owner of the table may put events on it:
  * whoever writes to the table needs no right of his own, as with other
@@ -31,6 +33,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -116,8 +119,16 @@ find_column(TupleDesc desc, const char *name, ArgumentId id)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
-			return i + 1;
+		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+			continue;
+		if (att->attgenerated == EB_ATTRIBUTE_GENERATED_VIRTUAL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("column \"%s\" is a virtual generated column",
+							name),
+					 errdetail("It is named by the trigger argument \"%s\"; triggers see stored columns only.",
+							   argument_names[id])));
+		return i + 1;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -155,6 +166,32 @@ argument_value(const Trigger *trigger, ArgumentId id, HeapTuple row,
 	return OidOutputFunctionCall(output, datum);
 }
 
+/*
+ * A description of the row in which virtual columns, of which it holds no
+ * values, count as dropped; or the same one where there are none.
+ */
+static TupleDesc
+stored_columns(TupleDesc desc)
+{
+	TupleDesc	stored = desc;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attgenerated !=
+			EB_ATTRIBUTE_GENERATED_VIRTUAL)
+			continue;
+		if (stored == desc)
+		{
+			stored = CreateTupleDescCopy(desc);
+			stored->tdtypeid = RECORDOID;
+			stored->tdtypmod = -1;
+		}
+		TupleDescAttr(stored, i)->attisdropped = true;
+		populate_compact_attribute(stored, i);
+	}
+	return stored == desc ? desc : BlessTupleDesc(stored);
+}
+
 /* The compact text of the event's detail. */
 static void
 write_detail(StringInfo buf, const Trigger *trigger, HeapTuple row,
@@ -165,7 +202,8 @@ write_detail(StringInfo buf, const Trigger *trigger, HeapTuple row,
 
 	if (value == NULL || strcmp(value, "$") == 0)
 	{
-		Datum		composite = heap_copy_tuple_as_datum(row, desc);
+		Datum		composite =
+			heap_copy_tuple_as_datum(row, stored_columns(desc));
 
 		json = TextDatumGetCString(DirectFunctionCall1(row_to_json,
 													   composite));

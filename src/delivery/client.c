@@ -223,6 +223,7 @@ claim_batch(Claim *claim, int limit)
 	{
 		EbLogRow   *row = lfirst(cell);
 
+		eb_count_matches(claim->targets, row);
 		for (int i = 0; i < row->ntargets; i++)
 		{
 			EbInvocation invocation = {
@@ -232,7 +233,6 @@ claim_batch(Claim *claim, int limit)
 			int64		retry_id;
 
 			CHECK_FOR_INTERRUPTS();
-			eb_count_match(claim->targets, row, invocation.target);
 			if (eb_order_applies(invocation.target, row))
 			{
 				eb_order_insert(&batch, invocation.target, row);

@@ -39,8 +39,7 @@ typedef struct EbLogRow
 	int			hops;
 	int			ntargets;
 	int64	   *target_ids;
-	int			nall_targets;	/* those of other lanes as well, in the order */
-	int64	   *all_target_ids;	/* in which rules matched */
+	int64	   *all_target_ids; /* those of other lanes as well: rule by rule */
 	char	   *group_key;		/* or NULL */
 	int64		order_xid;		/* with a group: see order.c */
 	char	   *event;			/* terminated */
@@ -233,8 +232,7 @@ extern void eb_settle_first(const EbBatch *batch,
 extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
 							 const EbInvocation *invocation,
 							 TimestampTz started, int64 not_before);
-extern void eb_count_match(HTAB *targets, const EbLogRow *row,
-						   EbTarget *target);
+extern void eb_count_matches(HTAB *targets, const EbLogRow *row);
 extern void eb_metrics_write(HTAB *targets);
 
 /* client.c */

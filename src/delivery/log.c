@@ -113,10 +113,7 @@ enum
 
 static EbAppendLog delivery_log = {
 	.name = "delivery_log",
-	.index_suffix = "xid_no_idx",
-	.turn = "delivery_turn",
-	.nkeys = 2,
-	.keys = {LOG_XID, LOG_NO}
+	.turn = "delivery_turn"
 };
 
 /* Number of the transaction's next event. */
@@ -272,7 +269,6 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			row->target_ids = palloc(sizeof(int64) * ntargets * 2);
 			row->all_target_ids = row->target_ids + ntargets;
 			memcpy(row->all_target_ids, target, sizeof(int64) * ntargets);
-			row->nall_targets = ntargets;
 			row->xid = cursor->xid;
 			row->no = cursor->no;
 			row->event_id = *DatumGetUUIDP(values[LOG_EVENT_ID - 1]);

@@ -5,12 +5,12 @@
  *	  worker_deliver(), a part of it, for a client that does nothing else.
  *
  * A pass serves the lanes that this session may serve, and the pipes of its
- * role, by turns, until there is nothing left or enough is done.  Each batch takes two
- * transactions: one in which it is claimed, and one for its deliveries, what
- * failed, the counters and the ledger's "done".  Retries that are due come
- * first, a few at a time; each is a transaction of its own.  A procedure may
- * end transactions by itself, so its deliveries are given rows as retries
- * have them, and are made from there.
+ * role, by turns, until there is nothing left or enough is done.  Each batch
+ * takes two transactions: one in which it is claimed, and one for its
+ * deliveries, what failed, the counters and the ledger's "done".  Retries that
+ * are due come first, a few at a time; each is a transaction of its own.  A
+ * procedure may end transactions by itself, so its deliveries are given rows
+ * as retries have them, and are made from there.
  *
  * Neither transaction waits for the disk: what a batch does in the database
  * and that it was done are lost together, and then it is done again.
@@ -113,6 +113,8 @@ deliver_batch(const EbBatch *batch)
 	{
 		EbLogRow   *row = lfirst(cell);
 
+		MemoryContextSwitchTo(oldcontext);
+		eb_count_matches(targets, row);
 		for (int i = 0; i < row->ntargets; i++)
 		{
 			EbInvocation *next = &group.invocations[group.count];
@@ -121,7 +123,6 @@ deliver_batch(const EbBatch *batch)
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
-			eb_count_match(targets, row, next->target);
 			MemoryContextSwitchTo(context);
 			if (eb_order_applies(next->target, row))
 				eb_order_insert(batch, next->target, row);
@@ -217,15 +218,12 @@ run_batches(Oid lane, int64 max_deliveries)
 
 /* ---- retries ---- */
 
-/* May procedures commit in this turn? */
-static bool may_commit = false;
-
 /*
  * Makes one attempt, in the current transaction.  Or, if it is to call a
- * procedure that may commit, does nothing and returns false.
+ * procedure and procedures may commit, does nothing and returns false.
  */
 static bool
-deliver_retry(Oid lane, const EbRetry *retry)
+deliver_retry(Oid lane, const EbRetry *retry, bool procedures_may_commit)
 {
 	HTAB	   *targets = eb_targets_create();
 	EbInvocation invocation = {
@@ -236,7 +234,8 @@ deliver_retry(Oid lane, const EbRetry *retry)
 
 	if (eb_target_prepare(&invocation, lane))
 	{
-		if (may_commit && invocation.target->kind == EB_TARGET_PROCEDURE)
+		if (procedures_may_commit &&
+			invocation.target->kind == EB_TARGET_PROCEDURE)
 			return false;
 		eb_target_deliver(&invocation);
 	}
@@ -276,7 +275,7 @@ deliver_by_procedure(Oid lane, const EbRetry *retries, int nretries)
 
 /* Serves some retries of the lane that are due.  Returns their number. */
 static int
-run_some_retries(Oid lane, int max_deliveries)
+run_some_retries(Oid lane, int max_deliveries, bool procedures_may_commit)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(oldcontext,
@@ -293,7 +292,7 @@ run_some_retries(Oid lane, int max_deliveries)
 	for (int i = 0; i < nretries; i++)
 	{
 		MemoryContextSwitchTo(context);
-		if (!deliver_retry(lane, &retries[i]))
+		if (!deliver_retry(lane, &retries[i], procedures_may_commit))
 		{
 			retries[nprocedures++] = retries[i];
 			continue;
@@ -315,7 +314,7 @@ run_some_retries(Oid lane, int max_deliveries)
 
 /* Serves retries of the lane that are due, for a turn. */
 static int64
-run_retries(Oid lane, int64 max_deliveries)
+run_retries(Oid lane, int64 max_deliveries, bool procedures_may_commit)
 {
 	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 	int64		total = 0;
@@ -324,7 +323,8 @@ run_retries(Oid lane, int64 max_deliveries)
 	do
 	{
 		nretries = run_some_retries(lane,
-									Min(max_deliveries - total, INT_MAX));
+									Min(max_deliveries - total, INT_MAX),
+									procedures_may_commit);
 		total += nretries;
 	} while (nretries > 0 && total < max_deliveries &&
 			 GetCurrentTimestamp() < turn_ends);
@@ -438,14 +438,14 @@ eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 	int			nlanes = session_lanes(lanes);
 	int64		total = 0;
 
-	may_commit = procedures_may_commit;
 	MemoryContextSwitchTo(context);
 	commit();
 	maintain();
 	for (int i = 0; i < nlanes; i++)
 	{
 		if (total < max_deliveries)
-			total += run_retries(lanes[i], max_deliveries - total);
+			total += run_retries(lanes[i], max_deliveries - total,
+								 procedures_may_commit);
 		if (total < max_deliveries)
 			total += run_batches(lanes[i], max_deliveries - total);
 		if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&

@@ -64,32 +64,38 @@ write_metric(const EbTarget *target)
 }
 
 /*
- * Counts that a rule matched the event of a row of the log, if the target is
- * the first of the rule's that are still there; so the lanes of the others
- * need not be asked.  To be called once per target, when the row is read.
+ * Counts the rules that matched the event of a row of the log.  Each is
+ * counted at the first of its targets that are still there, in whichever lane
+ * that is served, so the lanes need not ask one another.  To be called once
+ * in each lane, when the row is read.
+ *
+ * The row names the targets rule by rule, so the nearest earlier one that is
+ * still there tells: it is of the same rule, or this one is the rule's first.
  */
 void
-eb_count_match(HTAB *targets, const EbLogRow *row, EbTarget *target)
+eb_count_matches(HTAB *targets, const EbLogRow *row)
 {
-	bool		first = true;
+	const EbTarget *earlier = NULL;
+	int			next = 0;
 
-	if (!target->exists)
-		return;
-	for (int i = 0; i < row->nall_targets &&
-		 row->all_target_ids[i] != target->target_id; i++)
+	for (int i = 0; next < row->ntargets; i++)
 	{
-		const EbTarget *earlier = eb_targets_get(targets,
-												 row->all_target_ids[i]);
+		EbTarget   *target = eb_targets_get(targets, row->all_target_ids[i]);
+		bool		is_ours = target->target_id == row->target_ids[next];
 
-		if (!earlier->exists)
+		if (is_ours)
+			next++;
+		if (!target->exists)
 			continue;
-		if (earlier->rule_id == target->rule_id)
-			return;
-		first = false;
+		if (is_ours &&
+			(earlier == NULL || earlier->rule_id != target->rule_id))
+		{
+			target->matched++;
+			if (earlier == NULL)
+				target->matched_first++;
+		}
+		earlier = target;
 	}
-	target->matched++;
-	if (first)
-		target->matched_first++;
 }
 
 /* Appends what the transaction counted. */

@@ -9,10 +9,9 @@
  * tables (their triggers send an invalidation; see bus/rules_cache.c),
  * functions, schemas, roles and memberships (the server does), or a setting.
  *
- * Only the lane is decided
- * when an event is put, because it says who will look at the row.  Should
- * the target have changed to another lane meanwhile, who meets it passes it
- * on as a retry.
+ * Only the lane is decided when an event is put, because it says who will look
+ * at the row.  Should the target have changed to another lane meanwhile, who
+ * meets it passes it on as a retry.
  *
  *-------------------------------------------------------------------------
  */

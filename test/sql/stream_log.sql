@@ -164,6 +164,17 @@ UPDATE stream_log_o SET id = 2;
 DELETE FROM stream_log_o;
 SELECT record ->> 'eventName', record #>> '{dynamodb,NewImage,parent,N}' FROM get_records('stream_log_c');
 
+-- virtual generated columns, where there are some, are in no image
+DO $$BEGIN
+	EXECUTE 'CREATE TABLE public.stream_log_v (id int PRIMARY KEY, stored int GENERATED ALWAYS AS (id + 1) STORED' ||
+		CASE WHEN current_setting('server_version_num')::int < 180000 THEN ''
+			ELSE ', twice int GENERATED ALWAYS AS (id * 2) VIRTUAL' END || ', note text)';
+END$$;
+SELECT enable_stream('stream_log_v', 'NEW_IMAGE', '1 day') IS NOT NULL;
+INSERT INTO stream_log_v (id, note) VALUES (1, 'a');
+SELECT record #> '{dynamodb,NewImage}' FROM get_records('stream_log_v');
+DROP TABLE stream_log_v;
+
 -- a stream is for the table's owner
 CREATE ROLE regress_stream_log;
 GRANT EXECUTE ON FUNCTION enable_stream(regclass, text, interval, boolean), disable_stream(regclass) TO regress_stream_log;
