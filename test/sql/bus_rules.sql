@@ -142,6 +142,12 @@ SELECT _create_event_bus('x', NULL, NULL);
 SELECT _put_rule('x', '{"source": ["x"]}', NULL, NULL, NULL, NULL, 'default', NULL);
 SELECT _caller();
 
+-- the context of an error begins with whatever called the outer function
+\set SHOW_CONTEXT errors
+SELECT put_rule('x', '{"source": "x"}');
+DO $$ BEGIN PERFORM eventbridge.put_rule('x', '{"source": "x"}'); END $$;
+\set SHOW_CONTEXT never
+
 -- the default bus cannot be taken by a name that looks like it
 SELECT name, owner = current_user AS mine FROM event_buses;
 
