@@ -1736,7 +1736,7 @@ COMMENT ON FUNCTION matching_rules(jsonb, text) IS
 
 CREATE FUNCTION shared_rule_sets(OUT event_bus_name text, OUT rules integer, OUT bytes bigint, OUT backends integer,
 								 OUT is_current boolean, OUT built_at timestamptz) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION shared_rule_sets() IS
 'The rules that lie in shared memory, for the buses that the current role owns, or all for members of pg_read_all_stats: number of rules, size, backends that use them, whether backends that start to use them now take these, and when they were put there. None unless the library is preloaded; see the setting eventbridge.shared_rule_memory.';
 

@@ -833,9 +833,7 @@ COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is s
 CREATE FUNCTION _queue_record(message eventbridge.queue_message, queue_name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT json_build_object('messageId', $1.message_id, 'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
-		'attributes', json_build_object('ApproximateReceiveCount', ($1.receive_count + 1)::text,
-			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
-			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM coalesce($1.first_received_at, clock_timestamp())) * 1000)::bigint::text),
+		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1, coalesce($1.first_received_at, clock_timestamp())),
 		'messageAttributes', coalesce($1.message_attributes, '{}'), 'md5OfBody', md5($1.body), 'eventSource', 'aws:sqs',
 		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'))::text
 $$;
@@ -901,15 +899,16 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	p eventbridge.pipe;
+	q eventbridge.queue;
+	receivable bigint[];
 	full_size boolean;
 BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
+	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.name = p.queue;
+	receivable := eventbridge._receivable(q, p.batch_size);
 	WITH chosen AS MATERIALIZED (
 		SELECT m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
-		FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
-		WHERE q.name = p.queue AND m.visible_at <= clock_timestamp()
-			AND m.sent_at > clock_timestamp() - make_interval(secs => q.message_retention_period)
-		ORDER BY m.visible_at, m.message_no LIMIT p.batch_size FOR UPDATE OF m SKIP LOCKED),
+		FROM eventbridge.queue_message AS m WHERE m.message_no = ANY (receivable)),
 	judged AS (
 		SELECT c.*, p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter)
 			WHERE eventbridge.matches(eventbridge._decoded_record(c.record), f.filter)) AS passes FROM chosen AS c),
