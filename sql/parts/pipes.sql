@@ -583,13 +583,24 @@ COMMENT ON FUNCTION _cfn_import_pipe(text, jsonb) IS 'Internal: AWS::Pipes::Pipe
 
 /* --------------------------- management ------------------------------ */
 
+/* Pipes may be named by their ARNs. */
+CREATE FUNCTION _pipe_name(name_or_arn text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	name constant text := regexp_replace(name_or_arn, '^arn:.*?:pipe/', '');
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', name, 'name', 64, '[\.\-_A-Za-z0-9]+', true));
+	RETURN name;
+END $$;
+COMMENT ON FUNCTION _pipe_name(text) IS 'Internal: the name of a pipe that is given by name or ARN.';
+
 /* A pipe that the caller owns. */
 CREATE FUNCTION _find_pipe(name text) RETURNS eventbridge.pipe
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipe;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p WHERE p.name = regexp_replace(_find_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p WHERE p.name = eventbridge._pipe_name(_find_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
@@ -750,7 +761,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipes;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p WHERE p.name = regexp_replace(describe_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p WHERE p.name = eventbridge._pipe_name(describe_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
