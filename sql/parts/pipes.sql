@@ -795,12 +795,12 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 
 /* All that the run of a pipe needs to know of it; src/pipes/run.c reads it. */
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
-	OUT arn text, OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
+	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
 	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean) RETURNS SETOF record
-LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-	RETURN QUERY SELECT eventbridge._pipe_arn(p.name), p.source_kind,
+	RETURN QUERY SELECT p.source_kind,
 		eventbridge._target_routine('function', p.enrichment), nullif(p.definition #>> '{EnrichmentParameters,InputTemplate}', ''),
 		p.target_kind, p.target_resource,
 		CASE p.target_kind
@@ -831,12 +831,13 @@ COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is s
 
 /* A message of a queue as a record of a pipe. */
 CREATE FUNCTION _queue_record(message eventbridge.queue_message, queue_name text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT json_build_object('messageId', $1.message_id, 'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN json_build_object('messageId', $1.message_id, 'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
 		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1, coalesce($1.first_received_at, clock_timestamp())),
 		'messageAttributes', coalesce($1.message_attributes, '{}'), 'md5OfBody', md5($1.body), 'eventSource', 'aws:sqs',
-		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'))::text
-$$;
+		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'));
+END $$;
 COMMENT ON FUNCTION _queue_record(queue_message, text) IS 'Internal: a queue''s message as a pipe sees it.';
 
 /* Filters and templates see a body that is JSON as JSON, as in AWS. */
@@ -1035,23 +1036,25 @@ COMMENT ON FUNCTION _position_before(text, integer) IS
 
 /* Takes messages that are done out of a pipe's queue; n are the others. */
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	DELETE FROM eventbridge.queue_message AS m
 	USING json_array_elements($1::json) WITH ORDINALITY AS r (value, o)
-	WHERE m.message_no = split_part(r.value ->> 'receiptHandle', '/', 1)::bigint AND r.o <> ALL ($2)
-$$;
+	WHERE m.message_no = split_part(r.value ->> 'receiptHandle', '/', 1)::bigint AND r.o <> ALL ($2);
+END $$;
 COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 'Internal: deletes the messages that a pipe has delivered.';
 
 /* Messages that failed are received again after their time-out. */
 CREATE FUNCTION _pipe_return_messages(records text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
 		first_received_at = coalesce(m.first_received_at, clock_timestamp()),
 		visible_at = clock_timestamp() + make_interval(secs => (SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
 	FROM json_array_elements($1::json) AS r
-	WHERE m.message_no = split_part(r ->> 'receiptHandle', '/', 1)::bigint
-$$;
+	WHERE m.message_no = split_part(r ->> 'receiptHandle', '/', 1)::bigint;
+END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
 
@@ -1184,8 +1187,9 @@ COMMENT ON FUNCTION _pipe_halt(bigint, text) IS 'Internal: stops a pipe that can
 
 /* Roles whose pipes have something to do. */
 CREATE FUNCTION _lanes_with_pipes() RETURNS SETOF oid
-LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT DISTINCT a.oid
+LANGUAGE plpgsql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT DISTINCT a.oid
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
 	WHERE p.current_state = 'RUNNING' AND CASE p.source_kind
 		WHEN 'queue' THEN EXISTS (SELECT FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id) WHERE q.name = p.queue)
@@ -1194,8 +1198,8 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
 			OR x.number < 9223372036854775807
 			OR EXISTS (SELECT FROM eventbridge.stream_pack AS l, eventbridge.stream_tick AS t
 				WHERE l.stream_id = p.stream_id AND t.tick = x.tick AND l.xid >= pg_snapshot_xmin(t.snapshot)
-					AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END
-$$;
+					AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END;
+END $$;
 COMMENT ON FUNCTION _lanes_with_pipes() IS 'Internal: the roles whose pipes have something to read.';
 
 /*
