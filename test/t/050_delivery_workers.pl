@@ -1,6 +1,5 @@
 # Background workers: they start by themselves, deliver at once, retry on
-# time, run user code as its role, survive what functions do to them, and do
-# not stand in the way of DROP DATABASE.
+# time, run user code as its role, and survive what functions do to them.
 use strict;
 use warnings FATAL => 'all';
 
@@ -112,7 +111,6 @@ delivered_ok('kill', 'a function that kills its worker is called again');
 ok($node->poll_query_until('postgres',
 		"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'"),
 	'idle workers end');
-$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
 put('shop', 'again');
 delivered_ok('again', 'and come back');
 
@@ -143,15 +141,6 @@ $node->append_conf('postgresql.conf', 'eventbridge.background_workers = on');
 $node->stop;
 $node->start;
 delivered_ok('owed', 'delivered after a restart');
-
-# A database can be dropped.
-put('shop', 'last');
-delivered_ok('last', 'delivered');
-$node->safe_psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
-$node->safe_psql('copy',
-	q{SELECT eventbridge.put_event('shop', 't', '{"v": "copy"}')});
-ok($node->poll_query_until('copy', "SELECT count(*) = 1 FROM calls WHERE v = 'copy'"),
-	'workers of other databases go on');
 
 $node->stop;
 done_testing();
