@@ -143,4 +143,18 @@ $node->start;
 delivered_ok('owed', 'delivered after a restart');
 
 $node->stop;
+
+# There is room for no more than the launcher.
+my $crowded = EventbridgeTest::Server::preloaded('crowded', 'max_worker_processes = 1', 'max_logical_replication_workers = 0');
+$crowded->safe_psql('postgres', 'CREATE EXTENSION eventbridge');
+$crowded->safe_psql('postgres', q{
+	SELECT eventbridge.create_queue('q'), eventbridge.put_rule('q', '{"source": ["shop"]}');
+	SELECT eventbridge.put_targets('q', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}]');
+	SELECT eventbridge.put_event('shop', 't', '{}')});
+$crowded->wait_for_log(qr/LOG:  eventbridge launcher started/);
+$crowded->wait_for_log(qr/WARNING:  eventbridge could not start a background worker\n.*HINT:  max_worker_processes may be too low\./);
+$crowded->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+is($crowded->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.queue_message'), '1',
+	'where no worker can be started, the log says so, and others can deliver');
+$crowded->stop;
 done_testing();
