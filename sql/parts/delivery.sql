@@ -2,175 +2,73 @@
 /* ---------------------------------------------------------------------
  * The delivery log and its workers; src/delivery/log.c describes both.
  *
- * What grows with the traffic lies in three tables each, used by turns and
- * emptied by TRUNCATE. The C code knows their columns by number.
+ * Its tables come in sets; see log.sql. The C code knows the columns of
+ * delivery_log by number.
  * --------------------------------------------------------------------- */
 
 CREATE SEQUENCE delivery_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE delivery_turn IS
 'Which of the three sets of delivery tables is written to.';
 
-CREATE TABLE delivery_log_0 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_0 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_0_xid_no_idx ON delivery_log_0 (xid, no);
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_log_# (
+		xid xid8 NOT NULL,
+		bus_id bigint NOT NULL,
+		ingestion_time timestamptz NOT NULL,
+		no integer NOT NULL,
+		hops integer NOT NULL,
+		event_id uuid NOT NULL,
+		targets bigint[] NOT NULL,
+		lanes oid[] NOT NULL,
+		group_key text,
+		order_xid bigint,
+		event text NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_log_# IS
+	'Events that are or were owed to targets. Read it as delivery_log.';
+	CREATE INDEX delivery_log_#_xid_no_idx ON delivery_log_# (xid, no);
+$sql$);
 
-CREATE TABLE delivery_log_1 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_1 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_1_xid_no_idx ON delivery_log_1 (xid, no);
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_ledger_# (
+		lane oid NOT NULL,
+		batch bigint NOT NULL,
+		done boolean NOT NULL,
+		from_snapshot pg_snapshot,
+		from_xid bigint,
+		from_no integer,
+		to_snapshot pg_snapshot,
+		to_xid bigint,
+		to_no integer,
+		open bigint[],
+		at timestamptz NOT NULL DEFAULT clock_timestamp()
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_ledger_# IS
+	'Batches of deliveries: one row when it is taken, one when it is done.';
+	CREATE INDEX delivery_ledger_#_lane_batch_idx ON delivery_ledger_# (lane, batch);
+$sql$);
 
-CREATE TABLE delivery_log_2 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_2 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_2_xid_no_idx ON delivery_log_2 (xid, no);
-
-CREATE TABLE delivery_ledger_0 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_0 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_0_lane_batch_idx ON delivery_ledger_0 (lane, batch);
-
-CREATE TABLE delivery_ledger_1 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_1 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_1_lane_batch_idx ON delivery_ledger_1 (lane, batch);
-
-CREATE TABLE delivery_ledger_2 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_2 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_2_lane_batch_idx ON delivery_ledger_2 (lane, batch);
-
-CREATE TABLE delivery_metric_0 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_0 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
-
-CREATE TABLE delivery_metric_1 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_1 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
-
-CREATE TABLE delivery_metric_2 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_2 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_metric_# (
+		at timestamptz NOT NULL DEFAULT clock_timestamp(),
+		rule_id bigint NOT NULL,
+		target_id bigint NOT NULL,
+		first_attempts bigint NOT NULL,
+		retries bigint NOT NULL,
+		successes bigint NOT NULL,
+		failed bigint NOT NULL,
+		to_dlq bigint NOT NULL,
+		not_to_dlq bigint NOT NULL,
+		looped bigint NOT NULL,
+		start_latency numeric NOT NULL,
+		attempt_latency numeric NOT NULL,
+		latency numeric NOT NULL,
+		matched bigint NOT NULL,
+		matched_first bigint NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_metric_# IS
+	'What happened to a target in a batch; latencies are sums of microseconds.';
+$sql$);
 
 CREATE VIEW delivery_log WITH (security_barrier) AS
 	SELECT * FROM eventbridge.delivery_log_0 UNION ALL
@@ -369,20 +267,12 @@ END $$;
 COMMENT ON FUNCTION _adopt_log_row() IS
 'Internal: trigger on the delivery log''s tables, for rows of another cluster.';
 
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_0
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_0 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_0', 'WHERE eventbridge._is_owed(xid, no, lanes)');
-
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_1
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_1 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_1', 'WHERE eventbridge._is_owed(xid, no, lanes)');
-
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_2
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_2 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_2', 'WHERE eventbridge._is_owed(xid, no, lanes)');
+SELECT _in_each_set($sql$
+	CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_#
+		FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
+	ALTER TABLE delivery_log_# ENABLE ALWAYS TRIGGER adopt;
+	SELECT pg_catalog.pg_extension_config_dump('delivery_log_#', 'WHERE eventbridge._is_owed(xid, no, lanes)');
+$sql$);
 
 SELECT pg_catalog.pg_extension_config_dump('delivery_retry', '');
 SELECT pg_catalog.pg_extension_config_dump('notification', '');
@@ -610,8 +500,8 @@ END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
 
-/* Keeps of set i what its successor needs to know. */
-CREATE FUNCTION _carry_over(from_set integer, to_set integer) RETURNS void
+/* The batches that may be open, each lane's last one, and counters. */
+CREATE FUNCTION _carry_over_delivery_log(set_no integer, to_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	EXECUTE format('
@@ -620,24 +510,24 @@ BEGIN
 			FROM eventbridge.delivery_ledger AS l WHERE NOT l.done ORDER BY l.lane, l.batch DESC)
 		INSERT INTO eventbridge.delivery_ledger_%2$s
 		SELECT l.* FROM eventbridge.delivery_ledger_%1$s AS l JOIN last USING (lane)
-		WHERE l.batch = ANY (last.batches)', from_set, to_set);
+		WHERE l.batch = ANY (last.batches)', set_no, to_set);
 	EXECUTE format('
 		INSERT INTO eventbridge.delivery_metric_%2$s
 		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
 			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
 			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
-		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', from_set, to_set);
+		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', set_no, to_set);
 END $$;
-COMMENT ON FUNCTION _carry_over(integer, integer) IS
+COMMENT ON FUNCTION _carry_over_delivery_log(integer, integer) IS
 'Internal: copies what is still needed of a set of delivery tables into another.';
 
 /*
  * Does a set have rows that must be kept: young ones, such that are owed to a
  * lane, or to one that has not begun? Transactions below a position's xmin
  * have passed there. What was put last is looked at first, because it mostly
- * decides. "since" is a transaction: what was put by earlier ones is known.
+ * decides.
  */
-CREATE FUNCTION _set_is_needed(set_no integer, since xid8) RETURNS boolean
+CREATE FUNCTION _delivery_log_is_needed(set_no integer, since xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	cutoff constant timestamptz := clock_timestamp() - current_setting('eventbridge.log_retention')::interval;
@@ -661,69 +551,24 @@ BEGIN
 	END IF;
 	RETURN needed;
 END $$;
-COMMENT ON FUNCTION _set_is_needed(integer, xid8) IS
+COMMENT ON FUNCTION _delivery_log_is_needed(integer, xid8) IS
 'Internal: whether a set of delivery tables has rows that must be kept.';
 
-/*
- * Empties a set that nobody needs any more. Raises lock_not_available if
- * somebody uses it, object_in_use if it still has to stay. What transactions
- * have added that were still running at the first look is looked for again
- * under the lock.
- */
-CREATE FUNCTION _empty_set(set_no integer, current_set integer) RETURNS void
+/* See log.sql. */
+CREATE FUNCTION _rotate_delivery_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+	tables constant text[] := '{delivery_log,delivery_ledger,delivery_metric}';
+	current_set constant integer := (SELECT q.last_value FROM eventbridge.delivery_turn AS q);
+	retention constant interval := current_setting('eventbridge.log_retention');
 BEGIN
-	IF eventbridge._set_is_needed(set_no, '3') THEN
-		RAISE object_in_use;
+	IF NOT eventbridge._set_is_full(tables, current_set, 'ingestion_time', retention) THEN
+		RETURN NULL;
 	END IF;
-	EXECUTE format('LOCK TABLE eventbridge.delivery_log_%1$s, eventbridge.delivery_ledger_%1$s, eventbridge.delivery_metric_%1$s
-		IN ACCESS EXCLUSIVE MODE NOWAIT', set_no);
-	IF eventbridge._set_is_needed(set_no, oldest_running) THEN
-		RAISE object_in_use;
-	END IF;
-	PERFORM eventbridge._carry_over(set_no, current_set);
-	EXECUTE format('TRUNCATE eventbridge.delivery_log_%1$s, eventbridge.delivery_ledger_%1$s, eventbridge.delivery_metric_%1$s', set_no);
+	RETURN eventbridge._next_set(tables, current_set);
 END $$;
-COMMENT ON FUNCTION _empty_set(integer, integer) IS
-'Internal: empties a set of delivery tables.';
-
-/*
- * If the current set has grown or is old, empties another for the time after
- * it. Gives its number; the caller turns to it after commit, so that no
- * writer waits for the lock that this holds.
- */
-CREATE FUNCTION _rotate() RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	retention constant interval := current_setting('eventbridge.log_retention')::interval;
-	current_set constant integer := (SELECT last_value FROM eventbridge.delivery_turn);
-	next_set integer;
-	since timestamptz;
-BEGIN
-	IF pg_total_relation_size(format('eventbridge.delivery_log_%s', current_set)::regclass)
-		+ pg_total_relation_size(format('eventbridge.delivery_ledger_%s', current_set)::regclass)
-		+ pg_total_relation_size(format('eventbridge.delivery_metric_%s', current_set)::regclass)
-		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
-		EXECUTE format('SELECT ingestion_time FROM eventbridge.delivery_log_%s ORDER BY xid, no LIMIT 1', current_set) INTO since;
-		IF since IS NULL OR since > clock_timestamp() - greatest(retention, '1 min') THEN
-			RETURN NULL;
-		END IF;
-	END IF;
-	FOR i IN 1 .. 2 LOOP
-		next_set := (current_set + i) % 3;
-		BEGIN
-			PERFORM eventbridge._empty_set(next_set, current_set);
-			RETURN next_set;
-		EXCEPTION WHEN lock_not_available OR object_in_use THEN
-			NULL;
-		END;
-	END LOOP;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION _rotate() IS
-'Internal: finds an empty set of delivery tables when the current one has grown.';
+COMMENT ON FUNCTION _rotate_delivery_log() IS
+'Internal: finds an empty set of delivery tables when the current one is full.';
 
 /* ---------------------------------------------------------------------
  * Queues, with SQS's verbs. Those who have the rights of a queue's owner may
@@ -1222,7 +1067,8 @@ GRANT SELECT ON queues, rule_metrics, bus_metrics, delivery_status, dead_letters
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text),
-	_tidy(), _carry_over(integer, integer), _set_is_needed(integer, xid8), _empty_set(integer, integer), _rotate(), _lanes_with_work(), _next_attempt(oid),
+	_tidy(), _carry_over_delivery_log(integer, integer), _delivery_log_is_needed(integer, xid8), _rotate_delivery_log(),
+	_lanes_with_work(), _next_attempt(oid),
 	_adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]), _queue(text),
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),

@@ -57,30 +57,27 @@ COMMENT ON TABLE pipe_state IS
  * never goes back. Belongs to the sets of tables that the stream log is made
  * of.
  */
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('CREATE TABLE @extschema@.pipe_progress_%s (
-			pipe_id bigint NOT NULL,
-			at timestamptz NOT NULL DEFAULT clock_timestamp(),
-			tick bigint,
-			number bigint,
-			invocations bigint NOT NULL DEFAULT 0,
-			events bigint NOT NULL DEFAULT 0,
-			event_bytes bigint NOT NULL DEFAULT 0,
-			failed bigint NOT NULL DEFAULT 0,
-			partially_failed bigint NOT NULL DEFAULT 0,
-			enrichment_failed bigint NOT NULL DEFAULT 0,
-			target_failed bigint NOT NULL DEFAULT 0,
-			target_skipped bigint NOT NULL DEFAULT 0,
-			sent_to_dlq bigint NOT NULL DEFAULT 0
-		) WITH (autovacuum_enabled = false)', i);
-		EXECUTE format('COMMENT ON TABLE @extschema@.pipe_progress_%s IS %L', i,
-			'What pipes have done, and how far they have come. Read it as pipe_progress and pipe_position.');
-		EXECUTE format('CREATE INDEX pipe_progress_%1$s_pipe_id_tick_number_idx
-			ON @extschema@.pipe_progress_%1$s (pipe_id, tick, number) WHERE tick IS NOT NULL', i);
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE pipe_progress_# (
+		pipe_id bigint NOT NULL,
+		at timestamptz NOT NULL DEFAULT clock_timestamp(),
+		tick bigint,
+		number bigint,
+		invocations bigint NOT NULL DEFAULT 0,
+		events bigint NOT NULL DEFAULT 0,
+		event_bytes bigint NOT NULL DEFAULT 0,
+		failed bigint NOT NULL DEFAULT 0,
+		partially_failed bigint NOT NULL DEFAULT 0,
+		enrichment_failed bigint NOT NULL DEFAULT 0,
+		target_failed bigint NOT NULL DEFAULT 0,
+		target_skipped bigint NOT NULL DEFAULT 0,
+		sent_to_dlq bigint NOT NULL DEFAULT 0
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE pipe_progress_# IS
+	'What pipes have done, and how far they have come. Read it as pipe_progress and pipe_position.';
+	CREATE INDEX pipe_progress_#_pipe_id_tick_number_idx ON pipe_progress_# (pipe_id, tick, number)
+		WHERE tick IS NOT NULL;
+$sql$);
 CREATE VIEW pipe_progress WITH (security_barrier) AS
 	SELECT * FROM eventbridge.pipe_progress_0 UNION ALL
 	SELECT * FROM eventbridge.pipe_progress_1 UNION ALL
@@ -1225,29 +1222,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _adopt_stream_row() IS
 'Internal: trigger on the stream log''s tables, for rows of another cluster.';
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_0
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_0 ENABLE ALWAYS TRIGGER adopt;
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_1
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_1 ENABLE ALWAYS TRIGGER adopt;
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_2
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_2 ENABLE ALWAYS TRIGGER adopt;
+SELECT _in_each_set($sql$
+	CREATE TRIGGER adopt BEFORE INSERT ON stream_log_#
+		FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
+	ALTER TABLE stream_log_# ENABLE ALWAYS TRIGGER adopt;
+	SELECT pg_catalog.pg_extension_config_dump('stream_log_#', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
+$sql$);
 SELECT pg_catalog.pg_extension_config_dump('stream', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
 SELECT pg_catalog.pg_extension_config_dump('stream_permission',
 	'WHERE EXISTS (SELECT FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation WHERE s.stream_id = stream_permission.stream_id)');
 SELECT pg_catalog.pg_extension_config_dump('stream_stream_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_2', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 
 /*
  * Does a table of the stream log have packs that must be kept: unread ones, or
  * young ones of a stream that keeps its records? Transactions below the xmin
- * of a pipe's last tick but one have been read. See _set_is_needed.
+ * of a pipe's last tick but one have been read.
  */
-CREATE FUNCTION _stream_log_is_needed(turn integer, since xid8) RETURNS boolean
+CREATE FUNCTION _stream_log_is_needed(set_no integer, since xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p record;
@@ -1261,7 +1252,7 @@ BEGIN
 	LOOP
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.stream_log_%s AS l
 			WHERE l.xid >= pg_snapshot_xmin($1) AND l.stream_id = $4
-				AND NOT (pg_visible_in_snapshot(l.xid, $2) AND (l.last_number <= $3 OR pg_visible_in_snapshot(l.xid, $1))))', turn)
+				AND NOT (pg_visible_in_snapshot(l.xid, $2) AND (l.last_number <= $3 OR pg_visible_in_snapshot(l.xid, $1))))', set_no)
 			INTO needed USING p.earlier, p.later, p.number, p.stream_id;
 		EXIT WHEN needed;
 	END LOOP;
@@ -1270,7 +1261,7 @@ BEGIN
 			EXISTS (SELECT FROM (SELECT l.stream_id, l.captured_at FROM eventbridge.stream_log_%1$s AS l ORDER BY l.xid DESC LIMIT 100) AS l
 				JOIN eventbridge.stream AS s USING (stream_id) WHERE l.captured_at > clock_timestamp() - s.retention)
 			OR EXISTS (SELECT FROM eventbridge.stream_log_%1$s AS l JOIN eventbridge.stream AS s USING (stream_id)
-				WHERE l.xid >= $1 AND l.captured_at > clock_timestamp() - s.retention)', turn)
+				WHERE l.xid >= $1 AND l.captured_at > clock_timestamp() - s.retention)', set_no)
 			INTO needed USING since;
 	END IF;
 	RETURN needed;
@@ -1279,10 +1270,10 @@ COMMENT ON FUNCTION _stream_log_is_needed(integer, xid8) IS
 'Internal: whether a table of the stream log has packs that must be kept.';
 
 /*
- * Keeps of set "turn" what its successor needs to know: counters, positions,
- * and the ticks from the oldest on that a pipe or a kept record refers to.
+ * Counters, positions, and the ticks from the oldest on that a pipe or a kept
+ * record refers to.
  */
-CREATE FUNCTION _carry_over_stream_log(turn integer, to_turn integer) RETURNS void
+CREATE FUNCTION _carry_over_stream_log(set_no integer, to_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
@@ -1292,7 +1283,7 @@ DECLARE
 		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x) - 1);
 BEGIN
 	EXECUTE format('INSERT INTO eventbridge.stream_tick_%2$s SELECT t.* FROM eventbridge.stream_tick_%1$s AS t WHERE t.tick >= $1',
-		turn, to_turn) USING keep_from;
+		set_no, to_set) USING keep_from;
 	EXECUTE format('
 		INSERT INTO eventbridge.pipe_progress_%2$s (pipe_id, at, tick, number, invocations, events, event_bytes, failed,
 			partially_failed, enrichment_failed, target_failed, target_skipped, sent_to_dlq)
@@ -1301,33 +1292,10 @@ BEGIN
 			sum(g.target_failed), sum(g.target_skipped), sum(g.sent_to_dlq)
 		FROM eventbridge.pipe_progress_%1$s AS g JOIN eventbridge.pipe AS p USING (pipe_id),
 			LATERAL (SELECT CASE WHEN g.at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', g.at) ELSE ''-infinity'' END) AS m (minute)
-		GROUP BY g.pipe_id, m.minute', turn, to_turn);
+		GROUP BY g.pipe_id, m.minute', set_no, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over_stream_log(integer, integer) IS
 'Internal: copies what is still needed of a set of tables of the stream log into another.';
-
-/*
- * Empties a set of tables of the stream log that nobody needs any more. Raises
- * lock_not_available if somebody uses it, object_in_use if it has to stay;
- * see _empty_set.
- */
-CREATE FUNCTION _empty_stream_log(turn integer, current_turn integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
-BEGIN
-	IF eventbridge._stream_log_is_needed(turn, '3') THEN
-		RAISE object_in_use;
-	END IF;
-	EXECUTE format('LOCK TABLE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s
-		IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
-	IF eventbridge._stream_log_is_needed(turn, oldest_running) THEN
-		RAISE object_in_use;
-	END IF;
-	PERFORM eventbridge._carry_over_stream_log(turn, current_turn);
-	EXECUTE format('TRUNCATE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s', turn);
-END $$;
-COMMENT ON FUNCTION _empty_stream_log(integer, integer) IS 'Internal: empties a set of tables of the stream log.';
 
 /*
  * A stopped pipe that has nothing to read is taken along to the last tick;
@@ -1350,39 +1318,22 @@ END $$;
 COMMENT ON FUNCTION _advance_stopped_pipes() IS
 'Internal: moves the positions of stopped pipes that have read all there is.';
 
-/*
- * If the current set of the stream log has grown or is old, empties another
- * for the time after it, and gives its number; see _rotate.
- */
+/* See log.sql. */
 CREATE FUNCTION _rotate_stream_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	current_turn constant integer := (SELECT last_value FROM eventbridge.stream_turn);
+	tables constant text[] := '{stream_log,stream_tick,pipe_progress}';
+	current_set constant integer := (SELECT q.last_value FROM eventbridge.stream_turn AS q);
 	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
-	since timestamptz;
 BEGIN
-	IF pg_total_relation_size(format('eventbridge.stream_log_%s', current_turn)::regclass)
-		+ pg_total_relation_size(format('eventbridge.stream_tick_%s', current_turn)::regclass)
-		+ pg_total_relation_size(format('eventbridge.pipe_progress_%s', current_turn)::regclass)
-		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
-		EXECUTE format('SELECT captured_at FROM eventbridge.stream_log_%s ORDER BY xid LIMIT 1', current_turn) INTO since;
-		IF since IS NULL OR since > clock_timestamp() - greatest(retention / 2, '1 min') THEN
-			RETURN NULL;
-		END IF;
+	IF NOT eventbridge._set_is_full(tables, current_set, 'captured_at', retention / 2) THEN
+		RETURN NULL;
 	END IF;
 	PERFORM eventbridge._advance_stopped_pipes();
-	FOR i IN 1 .. 2 LOOP
-		BEGIN
-			PERFORM eventbridge._empty_stream_log((current_turn + i) % 3, current_turn);
-			RETURN (current_turn + i) % 3;
-		EXCEPTION WHEN lock_not_available OR object_in_use THEN
-			NULL;
-		END;
-	END LOOP;
-	RETURN NULL;
+	RETURN eventbridge._next_set(tables, current_set);
 END $$;
 COMMENT ON FUNCTION _rotate_stream_log() IS
-'Internal: finds an empty set of tables for the stream log when the current one has grown.';
+'Internal: finds an empty set of tables for the stream log when the current one is full.';
 
 /* What is past its time. */
 CREATE FUNCTION _tidy_pipes() RETURNS void
@@ -1409,5 +1360,7 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe),
 	_pipe_destination(text), _find_pipe(text),
 	_is_unread(xid8, bigint, bigint), _stream_log_is_needed(integer, xid8), _carry_over_stream_log(integer, integer),
-	_empty_stream_log(integer, integer), _advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
+	_advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
 	FROM PUBLIC;
+
+DROP FUNCTION _in_each_set(text);

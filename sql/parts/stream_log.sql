@@ -30,72 +30,39 @@ COMMENT ON TABLE stream_permission IS
 
 CREATE SEQUENCE stream_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE stream_turn IS
-'Which of the three tables of the stream log is written to.';
-
-CREATE TABLE stream_log_0 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_0 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_0_xid_idx ON stream_log_0 (xid);
-
-CREATE TABLE stream_log_1 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_1 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_1_xid_idx ON stream_log_1 (xid);
-
-CREATE TABLE stream_log_2 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_2 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_2_xid_idx ON stream_log_2 (xid);
+'Which of the three sets of tables of the stream log is written to.';
 
 /* A pack fills a page, so it is not compressed, nor put elsewhere if it fits. */
-ALTER TABLE stream_log_0 ALTER COLUMN pack SET STORAGE EXTERNAL;
-ALTER TABLE stream_log_1 ALTER COLUMN pack SET STORAGE EXTERNAL;
-ALTER TABLE stream_log_2 ALTER COLUMN pack SET STORAGE EXTERNAL;
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('ALTER TABLE @extschema@.stream_log_%s SET (toast_tuple_target = %s)', i, current_setting('block_size')::integer - 32);
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE stream_log_# (
+		xid xid8 NOT NULL,
+		stream_id bigint NOT NULL,
+		captured_at timestamptz NOT NULL,
+		first_number bigint NOT NULL,
+		last_number bigint NOT NULL,
+		pack bytea NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE stream_log_# IS
+	'Packs of row images, from which the records of streams are made. Read them as stream_log.';
+	CREATE INDEX stream_log_#_xid_idx ON stream_log_# (xid);
+	ALTER TABLE stream_log_# ALTER COLUMN pack SET STORAGE EXTERNAL;
+$sql$ || format('ALTER TABLE stream_log_# SET (toast_tuple_target = %s);',
+	pg_catalog.current_setting('block_size')::integer - 32));
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
  * sequence number has the 21 digits at least that AWS's have, and rise
  * without a gap; the oldest go as the log's tables are emptied.
  */
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('CREATE TABLE @extschema@.stream_tick_%s (
-			tick bigint PRIMARY KEY,
-			at timestamptz NOT NULL,
-			snapshot pg_snapshot NOT NULL
-		) WITH (autovacuum_enabled = false)', i);
-		EXECUTE format('COMMENT ON TABLE @extschema@.stream_tick_%s IS %L', i,
-			'Lines between batches of stream records. Read them as stream_tick.');
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE stream_tick_# (
+		tick bigint PRIMARY KEY,
+		at timestamptz NOT NULL,
+		snapshot pg_snapshot NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE stream_tick_# IS
+	'Lines between batches of stream records. Read them as stream_tick.';
+$sql$);
 INSERT INTO stream_tick_0 VALUES (100, '-infinity', '3:3:');
 CREATE VIEW stream_tick WITH (security_barrier) AS
 	SELECT * FROM eventbridge.stream_tick_0 UNION ALL

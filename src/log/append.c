@@ -3,11 +3,13 @@
  * append.c
  *	  Appending rows to a log, many at a time.
  *
- * A log lies in EB_LOG_TURNS tables of equal shape, each with one index.
- * A sequence tells which of them is written to.  It is advanced outside of
- * transactions and read without a lock; nobody relies on it: a writer who
- * read it long ago still writes a row that is found, because readers look
- * into all tables.
+ * A log consists of EB_LOG_SETS sets of tables.  What is put here goes to the
+ * one that has the log's name and the number of the set behind it; it has one
+ * index.  The others of the set are written by SQL.  A sequence tells which
+ * set is written to.  It is advanced outside of transactions and read without
+ * a lock; nobody relies on it: a writer who read it long ago still writes a
+ * row that is found, because readers look into all sets.  How sets are
+ * emptied is said in sql/parts/log.sql.
  *
  * Rows are buffered and written a page at a time, when there are many and
  * before commit or prepare.  A row must be written under the subtransaction
@@ -43,7 +45,7 @@
 
 static EbAppendLog *logs = NULL;
 
-/* Which table is written to; reads the sequence's only page as nextval does. */
+/* Which set is written to; reads the sequence's only page as nextval does. */
 int
 eb_append_turn(const EbAppendLog *log)
 {
@@ -61,21 +63,59 @@ eb_append_turn(const EbAppendLog *log)
 	turn = ((Form_pg_sequence_data) GETSTRUCT(&tuple))->last_value;
 	UnlockReleaseBuffer(buffer);
 	relation_close(rel, AccessShareLock);
-	return (int) (turn % EB_LOG_TURNS);
+	return (int) (turn % EB_LOG_SETS);
+}
+
+/* The table of a set that rows are appended to. */
+Oid
+eb_append_table(const EbAppendLog *log, int set_no)
+{
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "%s_%d", log->name, set_no);
+	return eb_relation(name);
+}
+
+/* Opens it, and its index, both with the lock. */
+Relation
+eb_append_open(const EbAppendLog *log, int set_no, LOCKMODE mode,
+			   Relation *index)
+{
+	Relation	rel = table_open(eb_append_table(log, set_no), mode);
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "%s_%d_%s", log->name, set_no,
+			 log->index_suffix);
+	*index = index_open(eb_relation(name), mode);
+	return rel;
+}
+
+/*
+ * Runs a statement of ours on the set that is written to, whose number stands
+ * for the %d in it.  "plans" has a plan for each set.  SPI must be connected.
+ */
+void
+eb_append_execute(const EbAppendLog *log, SPIPlanPtr *plans, const char *sql,
+				  int nargs, const Oid *types, Datum *values,
+				  const char *nulls)
+{
+	int			turn = eb_append_turn(log);
+	char	   *statement = psprintf(sql, turn);
+
+	eb_internal_execute(&plans[turn], statement, nargs, types, values, nulls);
+	pfree(statement);
 }
 
 /* Takes the shape of a row from one of the tables. */
 static void
 lookup_desc(EbAppendLog *log)
 {
-	char		name[NAMEDATALEN];
 	Relation	rel;
 	MemoryContext oldcontext;
 
 	if (log->desc != NULL)
 		return;
-	snprintf(name, sizeof(name), "%s_0", log->name);
-	rel = table_open(eb_relation(name), AccessShareLock);
+	rel = table_open(eb_append_table(log, 0), AccessShareLock);
 	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
 	log->desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	MemoryContextSwitchTo(oldcontext);
@@ -109,20 +149,12 @@ reserve(EbAppendLog *log)
 static void
 write_rows(EbAppendLog *log, int first)
 {
-	int			turn = eb_append_turn(log);
 	int			nrows = log->nrows - first;
-	char		name[NAMEDATALEN];
-	Relation	rel;
 	Relation	index;
+	Relation	rel = eb_append_open(log, eb_append_turn(log),
+									 RowExclusiveLock, &index);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nrows);
-	IndexInfo  *index_info;
-
-	snprintf(name, sizeof(name), "%s_%d", log->name, turn);
-	rel = table_open(eb_relation(name), RowExclusiveLock);
-	snprintf(name, sizeof(name), "%s_%d_%s", log->name, turn,
-			 log->index_suffix);
-	index = index_open(eb_relation(name), RowExclusiveLock);
-	index_info = BuildIndexInfo(index);
+	IndexInfo  *index_info = BuildIndexInfo(index);
 
 	for (int i = 0; i < nrows; i++)
 	{
@@ -266,6 +298,13 @@ eb_append_register(EbAppendLog *log)
 {
 	log->next = logs;
 	logs = log;
+}
+
+/* The first of all logs. */
+EbAppendLog *
+eb_append_logs(void)
+{
+	return logs;
 }
 
 /*

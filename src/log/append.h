@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * append.h
- *	  Logs: tables that rows are only ever appended to, and that are used by
- *	  turns; see append.c.
+ *	  Logs: tables that rows are only ever appended to, in sets that are used
+ *	  by turns; see append.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,9 +11,13 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "executor/spi.h"
+#include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
 
-/* A log lies in this many tables by turns. */
-#define EB_LOG_TURNS	3
+/* There are so many sets of a log's tables. */
+#define EB_LOG_SETS		3
 
 typedef struct EbPendingRow
 {
@@ -24,14 +28,17 @@ typedef struct EbPendingRow
 typedef struct EbAppendLog
 {
 	/* set by who defines the log */
-	const char *name;			/* of the tables, less "_N" */
+	const char *name;			/* of the table that rows are appended to */
 	const char *index_suffix;	/* the index of table T is T_suffix */
-	const char *turn;			/* sequence: which table is written to */
+	const char *turn;			/* sequence: which set is written to */
 	int			nkeys;			/* columns of the index */
 	AttrNumber	keys[2];
 
+	struct EbAppendLog *next;	/* another one; see eb_append_logs */
+	SPIPlanPtr	rotate_plan;	/* of who has it rotate */
+	SPIPlanPtr	turn_plan;
+
 	/* append.c's own */
-	struct EbAppendLog *next;
 	TupleDesc	desc;			/* equal in all tables of the log */
 	MemoryContext context;		/* of the rows */
 	EbPendingRow *rows;
@@ -44,6 +51,13 @@ extern void eb_append_init(void);
 extern void eb_append_register(EbAppendLog *log);
 extern void eb_append_row(EbAppendLog *log, SubTransactionId subid,
 						  const Datum *values, const bool *nulls);
+extern EbAppendLog *eb_append_logs(void);
 extern int	eb_append_turn(const EbAppendLog *log);
+extern Oid	eb_append_table(const EbAppendLog *log, int set_no);
+extern Relation eb_append_open(const EbAppendLog *log, int set_no,
+							   LOCKMODE mode, Relation *index);
+extern void eb_append_execute(const EbAppendLog *log, SPIPlanPtr *plans,
+							  const char *sql, int nargs, const Oid *types,
+							  Datum *values, const char *nulls);
 
 #endif							/* EB_APPEND_H */
