@@ -500,7 +500,10 @@ END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
 
-/* The batches that may be open, each lane's last one, and counters. */
+/*
+ * The batches that may be open, each lane's last one, and the counters of
+ * rules that are still there.
+ */
 CREATE FUNCTION _carry_over_delivery_log(set_no integer, to_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -516,7 +519,7 @@ BEGIN
 		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
 			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
 			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
-		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', set_no, to_set);
+		FROM eventbridge.delivery_metric_%1$s JOIN eventbridge.rule USING (rule_id) GROUP BY 1, 2, 3', set_no, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over_delivery_log(integer, integer) IS
 'Internal: copies what is still needed of a set of delivery tables into another.';

@@ -535,10 +535,16 @@ CREATE FUNCTION _update_pipe(p_name text, p_changes jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	made eventbridge.pipe := eventbridge._find_pipe(p_name);
+	found_id constant bigint := made.pipe_id;
 	position constant text[] := '{SourceParameters,DynamoDBStreamParameters,StartingPosition}';
 	faults text[] := '{}';
 	wanted jsonb;
 BEGIN
+	/* What another session changes at the same time is not to be lost. */
+	SELECT p.* INTO made FROM eventbridge.pipe AS p WHERE p.pipe_id = found_id FOR UPDATE;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', p_name));
+	END IF;
 	PERFORM eventbridge._check_members(coalesce(p_changes, 'null'), 'the changes of a pipe',
 		'{Description,DesiredState,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration}');
 	IF p_changes #>> position <> made.definition #>> position THEN
@@ -634,10 +640,12 @@ COMMENT ON FUNCTION _delete_pipe(text) IS 'Internal: see delete_pipe.';
 
 CREATE FUNCTION _stream_is_gone(stream_id bigint) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-	UPDATE eventbridge.pipe AS p SET current_state = 'STOPPED', state_reason = 'the stream has been disabled', last_modified_time = now()
+	UPDATE eventbridge.pipe AS p SET stream_id = NULL, current_state = 'STOPPED',
+		state_reason = 'the stream has been disabled', last_modified_time = now()
 	WHERE p.stream_id = $1
 $$;
-COMMENT ON FUNCTION _stream_is_gone(bigint) IS 'Internal: stops the pipes of a stream that has been disabled.';
+COMMENT ON FUNCTION _stream_is_gone(bigint) IS
+'Internal: stops the pipes of a stream that has been disabled, and has them forget what they have not read.';
 
 CREATE VIEW pipes WITH (security_barrier) AS
 	SELECT p.name, eventbridge._pipe_arn(p.name) AS arn, p.owner, p.role, p.definition ->> 'Source' AS source,
@@ -938,7 +946,7 @@ END $$;
 COMMENT ON FUNCTION _position_before(text, integer) IS
 'Internal: the position at which a batch goes on with its n-th record.';
 
-/* Takes messages that are done out of a pipe's queue; n are the others. */
+/* Takes messages that are done out of a pipe's queue; failed are the numbers of the others. */
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	DELETE FROM eventbridge.queue_message AS m
@@ -1280,7 +1288,8 @@ DECLARE
 	oldest_kept constant bigint := CASE WHEN retention IS NOT NULL THEN coalesce((
 		SELECT max(t.tick) FROM eventbridge.stream_tick AS t WHERE t.at < clock_timestamp() - retention - interval '1 h'), 0) END;
 	keep_from constant bigint := least((eventbridge._last_tick()).tick, oldest_kept,
-		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x) - 1);
+		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x JOIN eventbridge.pipe AS p USING (pipe_id)
+		 WHERE p.stream_id IS NOT NULL) - 1);
 BEGIN
 	EXECUTE format('INSERT INTO eventbridge.stream_tick_%2$s SELECT t.* FROM eventbridge.stream_tick_%1$s AS t WHERE t.tick >= $1',
 		set_no, to_set) USING keep_from;
@@ -1335,13 +1344,21 @@ END $$;
 COMMENT ON FUNCTION _rotate_stream_log() IS
 'Internal: finds an empty set of tables for the stream log when the current one is full.';
 
-/* What is past its time. */
+/*
+ * What is past its time. A stream may be gone because its table was dropped:
+ * pipes that run then read what is left, those that are stopped never will,
+ * and must not hold it.
+ */
 CREATE FUNCTION _tidy_pipes() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM eventbridge.pipe_log_event AS l WHERE l.at < clock_timestamp() - interval '7 days';
+	UPDATE eventbridge.pipe AS p SET stream_id = NULL
+	WHERE p.current_state = 'STOPPED' AND p.stream_id IS NOT NULL
+		AND NOT EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.stream_id = p.stream_id);
 END $$;
-COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged long ago.';
+COMMENT ON FUNCTION _tidy_pipes() IS
+'Internal: removes what pipes have logged long ago, and their claims on streams that are gone.';
 
 /* Who manages pipes and streams is not everybody. */
 REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),

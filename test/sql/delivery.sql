@@ -242,6 +242,16 @@ SELECT count(*) FROM delivery_log_0;
 -- the last batches of each lane are still known
 SELECT count(DISTINCT lane) FROM delivery_ledger_2 WHERE NOT done;
 SELECT sum("Invocations") - :before AS more FROM rule_metrics WHERE minute IS NULL;
+-- counters of rules that are gone are not carried along
+SELECT put_rule('passing', '{"source": ["passing"]}') IS NOT NULL;
+SELECT put_targets('passing', '[{"Id": "queue", "Arn": "arn:aws:sqs:us-east-1:000000000000:inbox"}]') ->> 'FailedEntryCount';
+SELECT put_event('passing', 'x', '{}') IS NOT NULL;
+CALL run_deliveries();
+SELECT remove_targets('passing', '{queue}') ->> 'FailedEntryCount', delete_rule('passing');
+SELECT count(*) FROM delivery_metric WHERE rule_id NOT IN (SELECT rule_id FROM rule);
+SELECT _empty_set('{delivery_log,delivery_ledger,delivery_metric}', 2, 0);
+SELECT count(*) FROM delivery_metric WHERE rule_id NOT IN (SELECT rule_id FROM rule);
+SELECT sum("Invocations") - :before AS more FROM rule_metrics WHERE minute IS NULL;
 -- retention keeps what was delivered
 SELECT put_event('shop', 'order', '{"n": 1}') IS NOT NULL;
 CALL run_deliveries();
