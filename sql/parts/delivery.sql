@@ -233,7 +233,8 @@ CREATE VIEW delivery_position WITH (security_barrier) AS SELECT * FROM eventbrid
 COMMENT ON VIEW delivery_position IS
 'How far each lane has come in the delivery log: what has been delivered, and what has been taken.';
 
-CREATE FUNCTION _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer, xid xid8, no integer) RETURNS boolean
+CREATE FUNCTION _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer, xid xid8, no integer)
+RETURNS boolean
 AS 'MODULE_PATHNAME', 'eb_has_passed' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION _has_passed(pg_snapshot, bigint, integer, xid8, integer) IS
 'Internal: whether a row of the delivery log lies before a position.';
@@ -431,7 +432,8 @@ BEGIN
 		UNION ALL
 		SELECT n.* FROM g, LATERAL (
 			SELECT r.target_id, r.order_group FROM eventbridge.delivery_retry AS r
-			WHERE r.lane = $1 AND r.order_group IS NOT NULL AND (r.target_id, r.order_group) > (g.target_id, g.order_group)
+			WHERE r.lane = $1 AND r.order_group IS NOT NULL
+				AND (r.target_id, r.order_group) > (g.target_id, g.order_group)
 			ORDER BY r.target_id, r.order_group LIMIT 1) AS n)
 	SELECT h.retry_id, g.target_id, g.order_group
 	FROM g, LATERAL (
@@ -490,7 +492,8 @@ BEGIN
 	DELETE FROM eventbridge.delivery_outcome AS o WHERE o.at < clock_timestamp() - greatest(retention, '1 h');
 	DELETE FROM eventbridge.notification AS n WHERE n.sent_at < clock_timestamp() - interval '4 days';
 	DELETE FROM eventbridge.log_event AS e USING eventbridge.log_group AS g
-	WHERE g.log_group_id = e.log_group_id AND e.ingestion_time < clock_timestamp() - make_interval(days => g.retention_in_days);
+	WHERE g.log_group_id = e.log_group_id
+		AND e.ingestion_time < clock_timestamp() - make_interval(days => g.retention_in_days);
 	DELETE FROM eventbridge.queue_message AS m USING eventbridge.queue AS q
 	WHERE q.queue_id = m.queue_id AND m.sent_at < clock_timestamp() - make_interval(secs => q.message_retention_period);
 	DELETE FROM eventbridge.queue_message AS m
@@ -516,9 +519,10 @@ BEGIN
 		WHERE l.batch = ANY (last.batches)', set_no, to_set);
 	EXECUTE format('
 		INSERT INTO eventbridge.delivery_metric_%2$s
-		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
-			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
-			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
+		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity''
+			END, rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
+			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched),
+			sum(matched_first)
 		FROM eventbridge.delivery_metric_%1$s JOIN eventbridge.rule USING (rule_id) GROUP BY 1, 2, 3', set_no, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over_delivery_log(integer, integer) IS
@@ -538,12 +542,14 @@ DECLARE
 	p record;
 	needed boolean;
 BEGIN
-	EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
+	EXECUTE format('SELECT EXISTS (SELECT FROM (
+		SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
 		WHERE d.ingestion_time > $1)', set_no) INTO needed USING cutoff;
 	FOR p IN SELECT * FROM eventbridge.delivery_position LOOP
 		EXIT WHEN needed;
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
-			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no) AND $4 = ANY (d.lanes))', set_no)
+			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no)
+				AND $4 = ANY (d.lanes))', set_no)
 			INTO needed USING p.snapshot, p.xid, p.no, p.lane;
 		known_lanes := known_lanes || p.lane;
 	END LOOP;
@@ -591,7 +597,8 @@ DECLARE
 	found_queue eventbridge.queue;
 BEGIN
 	SELECT q.* INTO found_queue FROM eventbridge.queue AS q
-	WHERE q.name = coalesce((SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue'), name_or_arn);
+	WHERE q.name = coalesce(
+		(SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue'), name_or_arn);
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'The specified queue does not exist.',
 			DETAIL = 'AWS error code: QueueDoesNotExist.';
@@ -652,10 +659,12 @@ BEGIN
 			DETAIL = 'AWS error code: InvalidAttributeName.';
 	END IF;
 	wanted.visibility_timeout := eventbridge._queue_attribute(p_attributes, 'VisibilityTimeout', 0, 43200, 30);
-	wanted.message_retention_period := eventbridge._queue_attribute(p_attributes, 'MessageRetentionPeriod', 60, 1209600, 345600);
+	wanted.message_retention_period := eventbridge._queue_attribute(p_attributes, 'MessageRetentionPeriod',
+		60, 1209600, 345600);
 	wanted.delay_seconds := eventbridge._queue_attribute(p_attributes, 'DelaySeconds', 0, 900, 0);
 	INSERT INTO eventbridge.queue (name, owner, visibility_timeout, message_retention_period, delay_seconds)
-	VALUES (p_queue_name, eventbridge._caller(), wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds)
+	VALUES (p_queue_name, eventbridge._caller(), wanted.visibility_timeout, wanted.message_retention_period,
+		wanted.delay_seconds)
 	ON CONFLICT (name) DO NOTHING;
 	IF NOT FOUND THEN
 		existing := eventbridge._queue(p_queue_name);
@@ -706,7 +715,8 @@ BEGIN
 			DETAIL = 'AWS error code: MissingParameter.';
 	END IF;
 	INSERT INTO eventbridge.queue_message (queue_id, body, visible_at, message_attributes)
-	VALUES (found_queue.queue_id, p_message_body, clock_timestamp() + make_interval(secs => delay), p_message_attributes)
+	VALUES (found_queue.queue_id, p_message_body, clock_timestamp() + make_interval(secs => delay),
+		p_message_attributes)
 	RETURNING message_id INTO new_id;
 	RETURN new_id;
 END $$;
@@ -735,14 +745,15 @@ RETURNS eventbridge.received_message[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
-		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout), 'VisibilityTimeout',
+		0, 43200, found_queue.visibility_timeout);
 	received eventbridge.received_message[];
 BEGIN
 	IF p_max IS NULL OR p_max < 1 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('Value %s for parameter MaxNumberOfMessages is invalid. Reason: Must be at least 1, if provided.',
-							 coalesce(p_max::text, 'null')),
+			MESSAGE = format('Value %s for parameter MaxNumberOfMessages is invalid. '
+							 'Reason: Must be at least 1, if provided.', coalesce(p_max::text, 'null')),
 			DETAIL = 'AWS error code: InvalidParameterValue.';
 	END IF;
 	WITH chosen AS MATERIALIZED (
@@ -808,18 +819,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _delete_message(text, text) IS 'Internal: see delete_message.';
 
-CREATE FUNCTION change_message_visibility(queue_name text, receipt_handle text, visibility_timeout integer) RETURNS boolean
+CREATE FUNCTION change_message_visibility(queue_name text, receipt_handle text, visibility_timeout integer)
+RETURNS boolean
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION change_message_visibility(text, text, integer) IS
 'Makes a received message visible again after so many seconds from now, 0 for at once (ChangeMessageVisibility). False if it is gone already, or if another has received it since.';
 
-CREATE FUNCTION _change_message_visibility(p_queue_name text, p_receipt_handle text, p_visibility_timeout integer) RETURNS boolean
+CREATE FUNCTION _change_message_visibility(p_queue_name text, p_receipt_handle text, p_visibility_timeout integer)
+RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	receipt constant record := eventbridge._receipt(p_receipt_handle);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
-		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout), 'VisibilityTimeout',
+		0, 43200, found_queue.visibility_timeout);
 BEGIN
 	UPDATE eventbridge.queue_message AS m SET visible_at = clock_timestamp() + make_interval(secs => timeout)
 	WHERE m.message_no = receipt.message_no AND m.receive_count = receipt.receive_count
@@ -864,9 +878,9 @@ BEGIN
 		RETURNING m.event_id, m.dead_letter, t.target_id)
 	INSERT INTO eventbridge.delivery_retry
 		(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
-	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id, (dead_letter ->> 'bus_id')::bigint,
-		(dead_letter ->> 'hops')::integer, clock_timestamp(), dead_letter ->> 'group_key', dead_letter ->> 'event',
-		0, clock_timestamp()
+	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
+		(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
+		dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
 	FROM taken;
 	GET DIAGNOSTICS moved = ROW_COUNT;
 	RETURN moved;
@@ -920,7 +934,8 @@ COMMENT ON FUNCTION _lanes_with_work() IS
 CREATE FUNCTION _next_attempt(lane oid) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN least((SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r WHERE r.lane = $1 AND r.next_attempt < 'infinity'), eventbridge._next_pipe_attempt($1));
+	RETURN least(eventbridge._next_pipe_attempt($1), (SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r
+		WHERE r.lane = $1 AND r.next_attempt < 'infinity'));
 END $$;
 COMMENT ON FUNCTION _next_attempt(oid) IS
 'Internal: when a lane has to be served next although nothing new has come.';
@@ -944,7 +959,8 @@ CREATE VIEW rule_metrics WITH (security_barrier) AS
 		sum(m.to_dlq) AS "InvocationsSentToDlq",
 		sum(m.not_to_dlq) AS "InvocationsFailedToBeSentToDlq",
 		round(sum(m.start_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationStartLatency",
-		round(sum(m.attempt_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationCompleteLatency",
+		round(sum(m.attempt_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3)
+			AS "IngestiontoInvocationCompleteLatency",
 		round(sum(m.latency) / nullif(sum(m.successes), 0) / 1000, 3) AS "IngestionToInvocationSuccessLatency"
 	FROM (SELECT date_trunc('minute', d.at) AS minute, d.* FROM eventbridge.delivery_metric AS d) AS m
 		JOIN eventbridge.rule AS r USING (rule_id)
@@ -995,7 +1011,8 @@ COMMENT ON VIEW delivery_retry_state IS
 
 CREATE VIEW delivery_status WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
+		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting,
+		coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
 		coalesce(y.waiting_for_group, 0) AS waiting_for_group,
 		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
 		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
@@ -1034,7 +1051,9 @@ COMMENT ON VIEW dead_letters IS
 CREATE VIEW delivery_trace WITH (security_barrier) AS
 	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
 		CASE WHEN y.retry_id IS NOT NULL THEN
-				CASE WHEN y.attempts = 0 AND y.is_behind THEN 'WAITING_FOR_GROUP' WHEN y.attempts = 0 THEN 'WAITING' WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
+				CASE WHEN y.attempts = 0 AND y.is_behind THEN 'WAITING_FOR_GROUP'
+					WHEN y.attempts = 0 THEN 'WAITING'
+					WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
 			ELSE coalesce(o.status, s.status) END AS status,
 		coalesce(y.attempts, o.attempts, CASE s.status WHEN 'DELIVERED' THEN 1 ELSE 0 END) AS attempts,
 		coalesce(y.error_code, o.error_code) AS error_code,
@@ -1076,7 +1095,8 @@ REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),
 	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
-	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
+	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer),
+	worker_report(bigint, integer, text, text, text, bigint),
 	worker_sleep(oid), worker_may_rest(text), worker_wake(oid),
 	create_queue(text, jsonb), delete_queue(text)
 	FROM PUBLIC;

@@ -43,7 +43,8 @@ BEGIN
 		FROM unnest(tables) AS t (name)) >= pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
 		RETURN true;
 	END IF;
-	EXECUTE format('SELECT %I FROM eventbridge.%I ORDER BY xid LIMIT 1', time_column, tables[1] || '_' || set_no) INTO since;
+	EXECUTE format('SELECT %I FROM eventbridge.%I ORDER BY xid LIMIT 1', time_column, tables[1] || '_'
+		|| set_no) INTO since;
 	RETURN coalesce(since <= clock_timestamp() - greatest(max_age, '1 min'), false);
 END $$;
 COMMENT ON FUNCTION _set_is_full(text[], integer, text, interval) IS
