@@ -11,8 +11,8 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "datatype/timestamp.h"
 #include "executor/spi.h"
-#include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
@@ -29,17 +29,20 @@ typedef struct EbAppendLog
 {
 	/* set by who defines the log */
 	const char *name;			/* of the table that rows are appended to */
-	const char *index_suffix;	/* the index of table T is T_suffix */
+	const char *index_suffix;	/* its readers' index is T_suffix */
 	const char *turn;			/* sequence: which set is written to */
-	int			nkeys;			/* columns of the index */
-	AttrNumber	keys[2];
 
 	struct EbAppendLog *next;	/* another one; see eb_append_logs */
 	SPIPlanPtr	rotate_plan;	/* of who has it rotate */
 	SPIPlanPtr	turn_plan;
 
 	/* append.c's own */
-	TupleDesc	desc;			/* equal in all tables of the log */
+	bool		found;			/* the next two are valid */
+	Oid			sequence;
+	Oid			tables[EB_LOG_SETS];
+	int			last_turn;
+	TimestampTz turn_read_at;	/* when last_turn was; 0: it is not known */
+	TupleDesc	desc;			/* equal in all sets, or NULL */
 	MemoryContext context;		/* of the rows */
 	EbPendingRow *rows;
 	int			nrows;
@@ -52,11 +55,10 @@ extern void eb_append_register(EbAppendLog *log);
 extern void eb_append_row(EbAppendLog *log, SubTransactionId subid,
 						  const Datum *values, const bool *nulls);
 extern EbAppendLog *eb_append_logs(void);
-extern int	eb_append_turn(const EbAppendLog *log);
-extern Oid	eb_append_table(const EbAppendLog *log, int set_no);
-extern Relation eb_append_open(const EbAppendLog *log, int set_no,
-							   LOCKMODE mode, Relation *index);
-extern void eb_append_execute(const EbAppendLog *log, SPIPlanPtr *plans,
+extern Oid	eb_append_table(EbAppendLog *log, int set_no);
+extern Relation eb_append_open(EbAppendLog *log, int set_no, LOCKMODE mode,
+							   Relation *index);
+extern void eb_append_execute(EbAppendLog *log, SPIPlanPtr *plans,
 							  const char *sql, int nargs, const Oid *types,
 							  Datum *values, const char *nulls);
 
