@@ -30,11 +30,9 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/grammar.h"
 #include "json/parse.h"
 #include "settings.h"
-
-/* AWS's limit on the nesting of a detail. */
-#define MAX_NESTING			1000
 
 /* Longer numbers, or larger exponents, do not surely fit type numeric. */
 #define MAX_NUMBER_LEN		1000
@@ -42,25 +40,6 @@
 
 /* Random bytes are got in such portions; asking costs more than they do. */
 #define RANDOM_POOL_LEN		512
-
-/* What may come next in a JSON text. */
-typedef enum JsonWant
-{
-	WANT_VALUE,
-	WANT_FIRST_VALUE,			/* of an array, or its end */
-	WANT_FIRST_KEY,				/* of an object, or its end */
-	WANT_KEY,
-	WANT_COLON,
-	WANT_NEXT,					/* a comma, or the end of what we are in */
-	WANT_END					/* of the text */
-} JsonWant;
-
-typedef struct JsonGrammar
-{
-	JsonWant	want;
-	int			nesting;
-	bool		in_object[MAX_NESTING];
-} JsonGrammar;
 
 /* Fills in random bytes that nobody has seen. */
 static void
@@ -282,78 +261,6 @@ number_fits(const char *number, int len)
 	return true;
 }
 
-/* Where a value has ended: what may come next. */
-static bool
-value_ended(JsonGrammar *grammar)
-{
-	grammar->want = grammar->nesting == 0 ? WANT_END : WANT_NEXT;
-	return true;
-}
-
-/* Are we in an object (or array), at a place where it may end? */
-static bool
-may_close(const JsonGrammar *grammar, bool object)
-{
-	if (grammar->want == WANT_NEXT)
-		return grammar->in_object[grammar->nesting - 1] == object;
-	return grammar->want == (object ? WANT_FIRST_KEY : WANT_FIRST_VALUE);
-}
-
-/*
- * Takes the next token; false if it may not stand here, or nests too deeply.
- * No recursion, so no depth of nesting costs any stack.
- */
-static bool
-take_token(JsonGrammar *grammar, JsonTokenType token)
-{
-	bool		value_wanted = (grammar->want == WANT_VALUE ||
-								grammar->want == WANT_FIRST_VALUE);
-	bool		object = (token == JSON_TOKEN_OBJECT_START ||
-						  token == JSON_TOKEN_OBJECT_END);
-
-	switch (token)
-	{
-		case JSON_TOKEN_OBJECT_START:
-		case JSON_TOKEN_ARRAY_START:
-			if (!value_wanted || grammar->nesting == MAX_NESTING)
-				return false;
-			grammar->in_object[grammar->nesting++] = object;
-			grammar->want = object ? WANT_FIRST_KEY : WANT_FIRST_VALUE;
-			return true;
-		case JSON_TOKEN_OBJECT_END:
-		case JSON_TOKEN_ARRAY_END:
-			if (!may_close(grammar, object))
-				return false;
-			grammar->nesting--;
-			return value_ended(grammar);
-		case JSON_TOKEN_COLON:
-			if (grammar->want != WANT_COLON)
-				return false;
-			grammar->want = WANT_VALUE;
-			return true;
-		case JSON_TOKEN_COMMA:
-			if (grammar->want != WANT_NEXT)
-				return false;
-			grammar->want = grammar->in_object[grammar->nesting - 1] ?
-				WANT_KEY : WANT_VALUE;
-			return true;
-		case JSON_TOKEN_STRING:
-			if (grammar->want == WANT_FIRST_KEY || grammar->want == WANT_KEY)
-			{
-				grammar->want = WANT_COLON;
-				return true;
-			}
-			return value_wanted && value_ended(grammar);
-		case JSON_TOKEN_NUMBER:
-		case JSON_TOKEN_TRUE:
-		case JSON_TOKEN_FALSE:
-		case JSON_TOKEN_NULL:
-			return value_wanted && value_ended(grammar);
-		default:
-			return false;
-	}
-}
-
 /*
  * Appends a JSON object without the white space between its tokens.  Returns
  * false, and leaves in out what it may, for anything else than an object that
@@ -368,11 +275,10 @@ eb_envelope_compact(const char *json, int len, StringInfo out)
 	JsonLexContext *lex =
 		eb_make_json_lex_context_for(unconstify(char *, json), len,
 									 memchr(json, '\\', len) != NULL);
-	JsonGrammar grammar;
+	EbJsonGrammar grammar;
 
 	enlargeStringInfo(out, len);
-	grammar.want = WANT_VALUE;
-	grammar.nesting = 0;
+	eb_json_grammar_init(&grammar);
 	for (bool first = true;; first = false)
 	{
 		JsonTokenType token;
@@ -382,10 +288,10 @@ eb_envelope_compact(const char *json, int len, StringInfo out)
 			return false;
 		token = lex->token_type;
 		if (token == JSON_TOKEN_END)
-			return grammar.want == WANT_END;
+			return eb_json_grammar_is_complete(&grammar);
 		if (first && token != JSON_TOKEN_OBJECT_START)
 			return false;
-		if (!take_token(&grammar, token))
+		if (!eb_json_grammar_take(&grammar, token))
 			return false;
 		if (token == JSON_TOKEN_NUMBER &&
 			!number_fits(lex->token_start,

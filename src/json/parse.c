@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * parse.c
- *	  JSON text to jsonb, fast where the text is plain.
+ *	  JSON text to jsonb.
  *
  * Every event is parsed once by who puts it and once more for each function
  * that gets it, and type jsonb's own input function takes longer than all the
- * rest of a delivery.  It copies each string byte by byte, and then as a whole;
- * here strings are used where they stand.
+ * rest of a delivery: it copies each string byte by byte, and then as a whole.
+ * Here the server's lexer is asked for the tokens, and strings without escapes
+ * are used where they stand in the text.
  *
- * jsonb_in() remains the one that knows what JSON is.  What is read here is
- * the part of it that is common and simple, and it is built into jsonb by the
- * server's own functions.  A text with anything else in it, be it a fault, is
- * left to jsonb_in() as a whole.
+ * What is wrong with a text is for jsonb_in() to say: it gets each that is not
+ * an object or array here.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "common/jsonapi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -24,156 +24,42 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "compat.h"
+#include "json/grammar.h"
 #include "json/parse.h"
 
-/* The longest number that is read here, and the longest of a plain integer. */
-#define MAX_NUMBER_LEN	64
+/* An integer of no more characters fits 64 bits. */
 #define MAX_INTEGER_LEN 18
 
-/* The text that has not been read yet, and what has been built. */
-typedef struct Reader
+/* The string that the lexer has just read. */
+static void
+set_string(JsonbValue *value, const JsonLexContext *lex)
 {
-	const char *p;
-	const char *end;
-	JsonbParseState *state;
-	JsonbValue *result;			/* the whole, once it is closed */
-} Reader;
+	const char *start = lex->token_start + 1;
+	int			len = lex->token_terminator - 1 - start;
 
-static bool read_value(Reader *reader, JsonbIteratorToken token);
-
-/* The next byte that is not white space; 0 at the end. */
-static char
-peek(Reader *reader)
-{
-	while (reader->p < reader->end &&
-		   (*reader->p == ' ' || *reader->p == '\t' ||
-			*reader->p == '\n' || *reader->p == '\r'))
-		reader->p++;
-	return reader->p < reader->end ? *reader->p : '\0';
-}
-
-static bool
-take(Reader *reader, char expected)
-{
-	if (peek(reader) != expected)
-		return false;
-	reader->p++;
-	return true;
-}
-
-static bool
-take_word(Reader *reader, const char *word)
-{
-	size_t		len = strlen(word);
-
-	if (reader->end - reader->p < len || memcmp(reader->p, word, len) != 0)
-		return false;
-	reader->p += len;
-	return true;
-}
-
-/* Resolves the escapes of one character; not those by number. */
-static bool
-unescape(JsonbValue *value, const char *from, const char *end)
-{
-	static const char escapes[] = "\"\\/bfnrt";
-	static const char characters[] = "\"\\/\b\f\n\r\t";
-	char	   *to = palloc(end - from);
-
-	value->val.string.val = to;
-	for (; from < end; from++)
-	{
-		if (*from == '\\')
-		{
-			const char *escape = memchr(escapes, *++from, sizeof(escapes) - 1);
-
-			if (escape == NULL)
-				return false;
-			*to++ = characters[escape - escapes];
-		}
-		else
-			*to++ = *from;
-	}
-	value->val.string.len = to - value->val.string.val;
-	return true;
-}
-
-/* A string; the reader stands at its first quote. */
-static bool
-read_string(Reader *reader, JsonbValue *value)
-{
-	const char *start = ++reader->p;
-	const char *p = start;
-	bool		escaped = false;
-
-	for (; p < reader->end && *p != '"'; p++)
-	{
-		if ((unsigned char) *p < ' ')
-			return false;
-		if (*p == '\\')
-		{
-			escaped = true;
-			p++;
-		}
-	}
-	if (p >= reader->end || p - start > JENTRY_OFFLENMASK)
-		return false;
-	reader->p = p + 1;
 	value->type = jbvString;
-	value->val.string.val = unconstify(char *, start);
-	value->val.string.len = p - start;
-	return !escaped || unescape(value, start, p);
-}
-
-static const char *
-skip_digits(const char *p, const char *end)
-{
-	while (p < end && *p >= '0' && *p <= '9')
-		p++;
-	return p;
-}
-
-/* Where the number ends that begins at p; NULL if there is none. */
-static const char *
-number_end(const char *p, const char *end)
-{
-	const char *digits = p + (*p == '-');
-
-	p = skip_digits(digits, end);
-	if (p == digits || (*digits == '0' && p > digits + 1))
-		return NULL;
-	if (p < end && *p == '.')
+	if (memchr(start, '\\', len) == NULL)
 	{
-		digits = p + 1;
-		p = skip_digits(digits, end);
-		if (p == digits)
-			return NULL;
+		value->val.string.val = unconstify(char *, start);
+		value->val.string.len = len;
 	}
-	if (p < end && (*p == 'e' || *p == 'E'))
+	else
 	{
-		digits = p + 1;
-		if (digits < end && (*digits == '+' || *digits == '-'))
-			digits++;
-		p = skip_digits(digits, end);
-		if (p == digits)
-			return NULL;
+		value->val.string.val = pnstrdup(lex->strval->data, lex->strval->len);
+		value->val.string.len = lex->strval->len;
 	}
-	return p;
 }
 
-static bool
-read_number(Reader *reader, JsonbValue *value)
+/* The number that the lexer has just read. */
+static void
+set_number(JsonbValue *value, const JsonLexContext *lex)
 {
-	const char *start = reader->p;
-	const char *end = number_end(start, reader->end);
-	char		number[MAX_NUMBER_LEN + 1];
+	int			len = lex->token_terminator - lex->token_start;
+	char	   *number = pnstrdup(lex->token_start, len);
 
-	if (end == NULL || end - start > MAX_NUMBER_LEN)
-		return false;
-	memcpy(number, start, end - start);
-	number[end - start] = '\0';
 	value->type = jbvNumeric;
-	if (end - start <= MAX_INTEGER_LEN && strpbrk(number, ".eE") == NULL)
+	if (len <= MAX_INTEGER_LEN && strpbrk(number, ".eE") == NULL)
 		value->val.numeric = int64_to_numeric(strtoi64(number, NULL, 10));
 	else
 		value->val.numeric =
@@ -181,98 +67,91 @@ read_number(Reader *reader, JsonbValue *value)
 												CStringGetDatum(number),
 												ObjectIdGetDatum(InvalidOid),
 												Int32GetDatum(-1)));
-	reader->p = end;
-	return true;
+	pfree(number);
 }
 
-static bool
-read_object(Reader *reader)
+static void
+set_scalar(JsonbValue *value, const JsonLexContext *lex)
 {
-	pushJsonbValue(&reader->state, WJB_BEGIN_OBJECT, NULL);
-	reader->p++;
-	if (peek(reader) != '}')
+	switch (lex->token_type)
 	{
-		do
-		{
-			JsonbValue	key;
-
-			if (peek(reader) != '"' || !read_string(reader, &key) ||
-				!take(reader, ':'))
-				return false;
-			pushJsonbValue(&reader->state, WJB_KEY, &key);
-			if (!read_value(reader, WJB_VALUE))
-				return false;
-		} while (take(reader, ','));
+		case JSON_TOKEN_STRING:
+			set_string(value, lex);
+			break;
+		case JSON_TOKEN_NUMBER:
+			set_number(value, lex);
+			break;
+		case JSON_TOKEN_NULL:
+			value->type = jbvNull;
+			break;
+		default:
+			value->type = jbvBool;
+			value->val.boolean = lex->token_type == JSON_TOKEN_TRUE;
+			break;
 	}
-	if (!take(reader, '}'))
-		return false;
-	reader->result = pushJsonbValue(&reader->state, WJB_END_OBJECT, NULL);
-	return true;
 }
 
-static bool
-read_array(Reader *reader)
-{
-	pushJsonbValue(&reader->state, WJB_BEGIN_ARRAY, NULL);
-	reader->p++;
-	if (peek(reader) != ']')
-	{
-		do
-		{
-			if (!read_value(reader, WJB_ELEM))
-				return false;
-		} while (take(reader, ','));
-	}
-	if (!take(reader, ']'))
-		return false;
-	reader->result = pushJsonbValue(&reader->state, WJB_END_ARRAY, NULL);
-	return true;
-}
-
-/* A value inside of an object or array; false if it is not for us. */
-static bool
-read_value(Reader *reader, JsonbIteratorToken token)
+/*
+ * Adds the token that the lexer has just read; place is what a scalar would
+ * be here.  Returns the whole if that is what it closes.
+ */
+static JsonbValue *
+push_token(JsonbParseState **state, const JsonLexContext *lex,
+		   JsonbIteratorToken place)
 {
 	JsonbValue	value;
 
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	switch (peek(reader))
+	switch (lex->token_type)
 	{
-		case '{':
-			return read_object(reader);
-		case '[':
-			return read_array(reader);
-		case '"':
-			if (!read_string(reader, &value))
-				return false;
-			break;
-		case 't':
-			value.type = jbvBool;
-			value.val.boolean = true;
-			if (!take_word(reader, "true"))
-				return false;
-			break;
-		case 'f':
-			value.type = jbvBool;
-			value.val.boolean = false;
-			if (!take_word(reader, "false"))
-				return false;
-			break;
-		case 'n':
-			value.type = jbvNull;
-			if (!take_word(reader, "null"))
-				return false;
-			break;
-		case '\0':
-			return false;
+		case JSON_TOKEN_OBJECT_START:
+			return pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		case JSON_TOKEN_ARRAY_START:
+			return pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+		case JSON_TOKEN_OBJECT_END:
+			return pushJsonbValue(state, WJB_END_OBJECT, NULL);
+		case JSON_TOKEN_ARRAY_END:
+			return pushJsonbValue(state, WJB_END_ARRAY, NULL);
+		case JSON_TOKEN_COLON:
+		case JSON_TOKEN_COMMA:
+			return NULL;
 		default:
-			if (!read_number(reader, &value))
-				return false;
-			break;
+			set_scalar(&value, lex);
+			return pushJsonbValue(state, place, &value);
 	}
-	pushJsonbValue(&reader->state, token, &value);
-	return true;
+}
+
+/* The value tree of an object or array; NULL for anything else. */
+static JsonbValue *
+read_tree(const char *text, int len)
+{
+	/* Where there are no escapes the lexer need not resolve any. */
+	JsonLexContext *lex =
+		eb_make_json_lex_context_for(unconstify(char *, text), len,
+									 memchr(text, '\\', len) != NULL);
+	JsonbParseState *state = NULL;
+	JsonbValue *tree = NULL;
+	EbJsonGrammar grammar;
+
+	eb_json_grammar_init(&grammar);
+	for (;;)
+	{
+		JsonbIteratorToken place =
+			eb_json_grammar_wants_key(&grammar) ? WJB_KEY :
+			eb_json_grammar_in_object(&grammar) ? WJB_VALUE : WJB_ELEM;
+
+		CHECK_FOR_INTERRUPTS();
+		if (json_lex(lex) != JSON_SUCCESS)
+			return NULL;
+		if (lex->token_type == JSON_TOKEN_END)
+			return eb_json_grammar_is_complete(&grammar) ? tree : NULL;
+		if (!eb_json_grammar_take(&grammar, lex->token_type))
+			return NULL;
+		if (tree == NULL && eb_json_grammar_is_complete(&grammar) &&
+			lex->token_type != JSON_TOKEN_OBJECT_END &&
+			lex->token_type != JSON_TOKEN_ARRAY_END)
+			return NULL;		/* a scalar alone */
+		tree = push_token(&state, lex, place);
+	}
 }
 
 /*
@@ -282,13 +161,10 @@ read_value(Reader *reader, JsonbIteratorToken token)
 Jsonb *
 eb_jsonb_from_text(const char *text, int len)
 {
-	Reader		reader = {.p = text,.end = text + len};
-	char		first = peek(&reader);
+	JsonbValue *tree = read_tree(text, len);
 
-	if (((first == '{' && read_object(&reader)) ||
-		 (first == '[' && read_array(&reader))) &&
-		peek(&reader) == '\0' && reader.p == reader.end)
-		return JsonbValueToJsonb(reader.result);
+	if (tree != NULL)
+		return JsonbValueToJsonb(tree);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 											  CStringGetDatum(pnstrdup(text, len))));
 }
