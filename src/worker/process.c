@@ -4,7 +4,7 @@
  *	  Commands that get their input on standard input.
  *
  * A command is run by the shell, with the program's own standard output and
- * standard error.  It gets a process group of its own, so that Ctrl-C on the
+ * standard error, and no other descriptor of ours.  It gets a process group of its own, so that Ctrl-C on the
  * terminal reaches the worker only, which can then let the command finish;
  * and so that all the command has started can be ended with it.
  *
@@ -30,6 +30,7 @@
 #include "process.h"
 
 #define KILL_DELAY_MS 5000
+#define MAX_CLOSED 4096			/* more take too long to try */
 
 struct EbProcess
 {
@@ -187,6 +188,25 @@ eb_process_init(void)
 }
 
 /*
+ * Closes what commands have no use for.  Most of it would close itself, but
+ * libraries open descriptors that we do not hear of.
+ */
+static void
+close_others(void)
+{
+	long		limit = sysconf(_SC_OPEN_MAX);
+
+#ifdef CLOSE_RANGE_UNSHARE
+	if (close_range(STDERR_FILENO + 1, PG_UINT32_MAX, 0) == 0)
+		return;
+#endif
+	if (limit < 0 || limit > MAX_CLOSED)
+		limit = MAX_CLOSED;
+	for (int fd = STDERR_FILENO + 1; fd < limit; fd++)
+		close(fd);
+}
+
+/*
  * What the child does between fork() and the command.  It comes with all
  * signals blocked: one that is for the command must not end in our handler.
  */
@@ -200,8 +220,10 @@ run_command(const char *command, int input_fd)
 		signal(own_signals[i], SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(input_fd, STDIN_FILENO) >= 0)
-		execl("/bin/sh", "sh", "-c", command, (char *) NULL);
+	if (dup2(input_fd, STDIN_FILENO) < 0)
+		_exit(127);
+	close_others();
+	execl("/bin/sh", "sh", "-c", command, (char *) NULL);
 	_exit(127);
 }
 

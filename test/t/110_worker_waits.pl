@@ -247,7 +247,7 @@ foreach my $reads (0, 1)
 $receiver->stop;
 sql(q{SELECT eventbridge.remove_targets('hook', '{t}')});
 
-# ---- no standard input, output and error ----
+# ---- no standard input, output and error, and too many descriptors ----
 
 my $out = PostgreSQL::Test::Utils::tempdir() . '/out';
 sql(
@@ -260,6 +260,12 @@ sql(
 my $connection = $node->connstr('postgres');
 is(system("exec eventbridge-worker run --once -w -d '$connection' '--allow-command=job=cat > $out' <&- >&- 2>&-"), 0, 'descriptors closed: runs');
 is(slurp_file($out), qq({"do": "this"}\n), 'descriptors closed: delivers');
+
+sql(q{SELECT eventbridge.put_event('job', 'test', '{}')});
+unlink $out;
+is(system("exec eventbridge-worker run --once -q -w -d '$connection' "
+			. q{'--allow-command=job=for n in 3 4 5 6 7 8 9; do (eval ": >&$n") 2>/dev/null && echo $n; done > } . "$out; exit 0' 5>/dev/null"), 0, 'descriptors: runs');
+is(slurp_file($out), '', 'descriptors: a command gets the three and no other');
 
 # ---- a statement that keeps failing ----
 
