@@ -36,6 +36,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -91,6 +92,8 @@ typedef struct CachedTargets
  * half as many again, and is not to fail who puts an event.
  */
 #define MOST_RULES 1000000
+/* Nor with patterns of more than this, of which a set takes some four times as much. */
+#define MOST_BYTES ((Size) 128 * 1024 * 1024)
 /* An event costs, by the index, as much as reading so many rules ... */
 #define READ_PER_EVENT 50
 /* ... or looking whether so many have changed. */
@@ -361,11 +364,22 @@ drop_unseen(CachedRules *rules)
 			drop_rule(rules, rule);
 }
 
+/* The size of the pattern in a row, which is not fetched for that. */
+static Size
+pattern_size(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		pattern = heap_getattr(tuple, RULE_EVENT_PATTERN, desc, &isnull);
+
+	return isnull ? 0 : toast_raw_datum_size(pattern);
+}
+
 /*
  * Reads the rules of a bus, or what has changed in them.  What an error leaves
- * half-renewed is not valid, and is read anew.
+ * half-renewed is not valid, and is read anew.  False if their patterns take
+ * too much memory; then nothing is kept of them.
  */
-static void
+static bool
 read_rules(CachedRules *rules)
 {
 	uint64		count = eb_table_counts[EB_TABLE_RULE];
@@ -377,6 +391,7 @@ read_rules(CachedRules *rules)
 													  "eventbridge rule",
 													  ALLOCSET_DEFAULT_SIZES);
 	uint32		next = 0;
+	Size		bytes = 0;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -388,24 +403,30 @@ read_rules(CachedRules *rules)
 	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(rules->bus_id));
 	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (bytes <= MOST_BYTES && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();
+		bytes += pattern_size(tuple, RelationGetDescr(rel));
 		take_row(rules, tuple, RelationGetDescr(rel), &next);
 		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(row_context);
 	}
 	systable_endscan(scan);
-	drop_unseen(rules);
-
 	MemoryContextDelete(row_context);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+	if (bytes > MOST_BYTES)
+	{
+		forget_rules(rules);
+		return false;
+	}
+	drop_unseen(rules);
 	rules->rule_count = count;
 	rules->valid = true;
 	rules->asked = rules->checked = 0;
+	return true;
 }
 
 /* ---------- Sharing ---------- */
@@ -511,14 +532,41 @@ unlock_image(const CachedRules *rules)
 }
 
 /*
+ * Reads the rules with the image that there is, if there is one, unless it has
+ * become too much, or not worth it.  False if there is too much to read.
+ */
+static bool
+read_with_image(CachedRules *rules)
+{
+	bool		is_little;
+	bool		had_image;
+
+	if (!rules->valid)
+		start_rules(rules, NULL);
+	(void) take_image(rules);
+	had_image = rules->image != NULL;
+	is_little = read_rules(rules);
+
+	if (!had_image || eb_tables_changed_here() ||
+		(is_little && eb_ruleset_count(rules->set) >= MANY_RULES / 2))
+		return is_little;
+	eb_shared_rules_retire(eb_table_oids[EB_TABLE_RULE], rules->bus_id);
+	if (!is_little)
+		return false;
+	start_rules(rules, NULL);
+	return read_rules(rules);
+}
+
+/*
  * Reads the rules of a bus, or what has changed in them, with an image if
- * there is one or should be.  False if they are many and another backend is
- * just making their image: it is not worth while to read them all.
+ * there is one or should be.  False if the index is to be asked: there is too
+ * much to read, or much, and another backend is just making the image.
  */
 static bool
 renew_rules(CachedRules *rules)
 {
 	bool		locked = false;
+	bool		is_read;
 
 	/* If it has asked the index before, there are many. */
 	if (rules->is_first && rules->asked > 0 && eb_shared_rules_possible())
@@ -527,30 +575,19 @@ renew_rules(CachedRules *rules)
 			return false;
 		locked = true;
 	}
-	if (!rules->valid)
-		start_rules(rules, NULL);
-	(void) take_image(rules);
-	read_rules(rules);
-
-	if (rules->image != NULL && eb_ruleset_count(rules->set) < MANY_RULES / 2 &&
-		!eb_tables_changed_here())
-	{
-		eb_shared_rules_retire(eb_table_oids[EB_TABLE_RULE], rules->bus_id);
-		start_rules(rules, NULL);
-		read_rules(rules);
-	}
-	if (is_worth_sharing(rules) && (locked || lock_image(rules)))
+	is_read = read_with_image(rules);
+	if (is_read && is_worth_sharing(rules) && (locked || lock_image(rules)))
 	{
 		locked = true;
 		if (take_image(rules) || share_rules(rules))
-			read_rules(rules);
+			is_read = read_rules(rules);
 	}
 	if (locked)
 		unlock_image(rules);
-	return true;
+	return is_read;
 }
 
-/* Has the bus more rules than that? */
+/* Has the bus more rules than that, or more than can be read? */
 static bool
 has_more_rules(int64 bus_id, int64 number)
 {
@@ -560,20 +597,24 @@ has_more_rules(int64 bus_id, int64 number)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;
 	SysScanDesc scan;
+	HeapTuple	tuple;
 	int64		n = 0;
+	Size		bytes = 0;
 
 	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(bus_id));
 	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-	while (n <= number && HeapTupleIsValid(systable_getnext(scan)))
+	while (n <= number && bytes <= MOST_BYTES &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
+		bytes += pattern_size(tuple, RelationGetDescr(rel));
 		n++;
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	return n > number;
+	return n > number || bytes > MOST_BYTES;
 }
 
 /*

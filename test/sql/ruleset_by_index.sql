@@ -99,6 +99,23 @@ SET client_min_messages = warning;
 SELECT matching_rules(:event, 'many') FROM generate_series(1, 6);
 SELECT generate.have_been_read();
 
+-- few, but larger together than what is read: found by the index, however often
+INSERT INTO rule (bus_id, name, owner, event_pattern)
+	SELECT bus_id, 'large' || i, current_user, format('{"source": ["s1", "%s"], "detail": {"k": [%s]}}', repeat('x', 10000000), 10000 + i)::event_pattern
+	FROM event_bus, generate_series(1, 14) i WHERE event_bus.name = 'many';
+SELECT count(*) FROM (SELECT matching_rules(:event, 'many') FROM generate_series(1, 30)) found;
+SELECT generate.have_been_read();
+\c -
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
+SELECT matching_rules('{"source": "s1", "detail": {"k": 10007}}', 'many');
+SELECT count(*) FROM (SELECT matching_rules(:event, 'many') FROM generate_series(1, 30)) found;
+SELECT generate.have_been_read();
+DELETE FROM rule WHERE name LIKE 'large%' AND name <> 'large7';
+SELECT count(*) FROM (SELECT matching_rules(:event, 'many') FROM generate_series(1, 30)) found;
+SELECT generate.have_been_read();
+SELECT matching_rules('{"source": "s1", "detail": {"k": 10007}}', 'many');
+
 DELETE FROM rule WHERE bus_id = (SELECT bus_id FROM event_bus WHERE name = 'many');
 SELECT matching_rules(:event, 'many');
 SELECT delete_queue('many');
