@@ -9,9 +9,9 @@
  * A log is given as the names of its tables. The first is the one that it is
  * named after: it has a column xid, by which it is indexed, and with it go
  *
- *	_LOG_is_needed(set_no, since)	has the set rows that must be kept? Rows of
- *									transactions before "since" are known to be
- *									old enough, and to be no news to anybody
+ *	_LOG_is_needed(set_no, since)	has the set rows that must be kept? A look
+ *									before has seen those of transactions that
+ *									are older than "since"
  *	_carry_over_LOG(set_no, to_set)	copies what its successor needs to know
  *	_rotate_LOG()					if the current set is full, empties another;
  *									gives its number
@@ -43,8 +43,8 @@ BEGIN
 		FROM unnest(tables) AS t (name)) >= pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
 		RETURN true;
 	END IF;
-	EXECUTE format('SELECT %I FROM eventbridge.%I ORDER BY xid LIMIT 1', time_column, tables[1] || '_'
-		|| set_no) INTO since;
+	EXECUTE format('SELECT %I FROM eventbridge.%I ORDER BY xid LIMIT 1', time_column, tables[1] || '_' || set_no)
+		INTO since;
 	RETURN coalesce(since <= clock_timestamp() - greatest(max_age, '1 min'), false);
 END $$;
 COMMENT ON FUNCTION _set_is_full(text[], integer, text, interval) IS
