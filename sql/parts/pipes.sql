@@ -986,7 +986,7 @@ COMMENT ON FUNCTION _pipe_ticks(bigint) IS 'Internal: ends the current batch of 
  */
 CREATE FUNCTION _pipe_receive(p_pipe_id bigint, OUT records text, OUT record_count integer, OUT oldest timestamptz)
 RETURNS SETOF record
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	p eventbridge.pipe;
@@ -996,6 +996,7 @@ DECLARE
 BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.name = p.queue;
+	/* The index gives a queue's messages in their order; a plan made while there were few must not sort all. */
 	receivable := eventbridge._receivable(q, p.batch_size);
 	WITH chosen AS MATERIALIZED (
 		SELECT m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
@@ -1132,25 +1133,25 @@ COMMENT ON FUNCTION _position_before(text, integer) IS
 
 /* Takes messages that are done out of a pipe's queue; failed are the numbers of the others. */
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
 	DELETE FROM eventbridge.queue_message AS m
-	USING json_array_elements($1::json) WITH ORDINALITY AS r (value, o)
-	WHERE m.message_no = split_part(r.value ->> 'receiptHandle', '/', 1)::bigint AND r.o <> ALL ($2);
+	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r.value ->> 'receiptHandle', '/', 1)::bigint
+		FROM json_array_elements($1::json) WITH ORDINALITY AS r (value, o) WHERE r.o <> ALL ($2)));
 END $$;
 COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 'Internal: deletes the messages that a pipe has delivered.';
 
 /* Messages that failed are received again after their time-out. */
 CREATE FUNCTION _pipe_return_messages(records text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
 	UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
 		first_received_at = coalesce(m.first_received_at, clock_timestamp()),
 		visible_at = clock_timestamp() + make_interval(secs =>
 			(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
-	FROM json_array_elements($1::json) AS r
-	WHERE m.message_no = split_part(r ->> 'receiptHandle', '/', 1)::bigint;
+	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint
+		FROM json_array_elements($1::json) AS r));
 END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';

@@ -63,10 +63,11 @@
 #define MAX_PACKS		16
 
 /*
- * A record with more bytes of values than this is kept without its images,
- * which also keeps its text below 1 GB, and so its readers free of errors.
+ * A record with more bytes of values than this is kept without its images.
+ * So its readers are free of errors: what takes two bytes of a json value may
+ * take 72 in a tree of it, and 20 in jsonb, which end at 1 GB and 256 MB.
  */
-#define HUGE_RECORD		(64 * 1024 * 1024)
+#define HUGE_RECORD		(16 * 1024 * 1024)
 
 typedef struct OpenPack
 {

@@ -30,9 +30,9 @@ SELECT rule_name, "Invocations", "SuccessfulInvocationAttempts", "FailedInvocati
 SELECT "Invocations", "EventCount", "ExecutionFailed" FROM pipe_metrics WHERE minute IS NULL;
 
 -- the rule that serves the pipe is not one of the user's
-SELECT count(*) FROM rules;
-SELECT count(*) FROM targets;
-SELECT list_rules();
+SELECT count(*) FROM rules WHERE name LIKE 'pipe%';
+SELECT count(*) FROM targets WHERE rule LIKE 'pipe%';
+SELECT list_rules('pipe');
 SELECT list_rule_names_by_target('arn:aws:events:us-east-1:000000000000:api-destination/pipes-hook');
 SELECT enable_rule('pipe/p');
 SELECT delete_rule('pipe/p');

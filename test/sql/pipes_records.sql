@@ -90,7 +90,7 @@ SELECT delete_pipe('called');
 SELECT create_pipe('made', :'stream', 'arn:aws:sqs:us-east-1:000000000000:pipes-records-made', NULL,
 	'arn:aws:lambda:us-east-1:000000000000:function:pipes_records_check',
 	source_parameters => '{"DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}') IS NOT NULL;
-INSERT INTO pipes_records_t (zeta, id, t) SELECT 6, 1, repeat('x', 68000000);
+INSERT INTO pipes_records_t (zeta, id, t) SELECT 6, 1, repeat('x', 17000000);
 CALL run_deliveries();
 SELECT body::jsonb #- '{eventID}' #- '{eventSourceARN}' #- '{dynamodb,SequenceNumber}' #- '{dynamodb,ApproximateCreationDateTime}' FROM pipes_records_bodies WHERE name = 'pipes-records-made';
 
