@@ -76,9 +76,8 @@ BEGIN
 END $$;
 INSERT INTO rotation_t VALUES (5);
 CALL run_deliveries();
-SELECT (pg_temp.position('rotation'))[1] - (pg_temp.position('rotation-stopped'))[1] > 1000;
 SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
-SELECT (pg_temp.position('rotation'))[1] - (pg_temp.position('rotation-stopped'))[1];
+SELECT (pg_temp.position('rotation'))[1] - (pg_temp.position('rotation-stopped'))[1] < 10;
 SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
 SELECT count(*) < 10 FROM stream_tick;
 -- but one that has something to read does not go past it
