@@ -1072,14 +1072,15 @@ COMMENT ON FUNCTION _resolve_arn(text) IS
  * place. A name without a schema is in schema public. Null where there is none.
  */
 CREATE FUNCTION _target_routine(kind text, resource text) RETURNS oid
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-	SELECT p.oid
-	FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-	WHERE n.nspname = CASE WHEN strpos(resource, '.') > 0 THEN split_part(resource, '.', 1) ELSE 'public' END
-		AND p.proname = substr(resource, strpos(resource, '.') + 1)
-		AND p.prokind = CASE kind WHEN 'function' THEN 'f' ELSE 'p' END
-		AND p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::regtype
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT p.oid
+		FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+		WHERE n.nspname = CASE WHEN strpos(resource, '.') > 0 THEN split_part(resource, '.', 1) ELSE 'public' END
+			AND p.proname = substr(resource, strpos(resource, '.') + 1)
+			AND p.prokind = CASE kind WHEN 'function' THEN 'f' ELSE 'p' END
+			AND p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::regtype);
+END $$;
 COMMENT ON FUNCTION _target_routine(text, text) IS
 'Internal: the id of the function or procedure that a target names.';
 

@@ -34,6 +34,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/parse.h"
 
 PG_FUNCTION_INFO_V1(eb_put_events_jsonb);
 PG_FUNCTION_INFO_V1(eb_put_events_text);
@@ -530,9 +531,9 @@ Datum
 eb_put_events_text(PG_FUNCTION_ARGS)
 {
 	char	   *json = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Datum		request = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	int			len = strlen(json);
 
-	PG_RETURN_JSONB_P(put_entries(DatumGetJsonbP(request), json, strlen(json)));
+	PG_RETURN_JSONB_P(put_entries(eb_jsonb_from_text(json, len), json, len));
 }
 
 /* ------------------------------ put_event ------------------------------ */

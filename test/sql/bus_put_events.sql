@@ -129,5 +129,8 @@ CREATE TRIGGER t AFTER INSERT ON bus_put_events_t EXECUTE FUNCTION put_row_event
 INSERT INTO bus_put_events_t VALUES (7);
 SELECT id, kind FROM bus_put_events_t ORDER BY id, kind;
 
+SELECT put_row_event();
+SELECT cache_invalidate();
+
 DROP TABLE bus_put_events_t;
 SELECT remove_targets('r', '{a}'), delete_rule('r'), delete_topic('bus_put_events');
