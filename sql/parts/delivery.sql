@@ -831,6 +831,12 @@ BEGIN
 			MESSAGE = 'The request must contain the parameter MessageBody.',
 			DETAIL = 'AWS error code: MissingParameter.';
 	END IF;
+	IF jsonb_typeof(p_message_attributes) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'MessageAttributes must be a JSON object',
+			DETAIL = 'AWS error code: InvalidParameterValue.',
+			HINT = 'It has a member for each attribute: {"a": {"DataType": "String", "StringValue": "b"}}.';
+	END IF;
 	INSERT INTO eventbridge.queue_message (queue_id, body, visible_at, message_attributes)
 	VALUES (found_queue.queue_id, p_message_body, clock_timestamp() + make_interval(secs => delay),
 		p_message_attributes)

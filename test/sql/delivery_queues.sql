@@ -18,6 +18,7 @@ SELECT create_queue('x', '[]');
 SELECT send_message('nowhere', 'hello');
 SELECT send_message('orders', '');
 SELECT send_message('orders', 'x', 901);
+SELECT send_message('orders', 'x', message_attributes => '[]');
 SELECT * FROM receive_messages('orders', 0);
 SELECT delete_message('orders', 'nonsense');
 
