@@ -61,6 +61,11 @@ endif
 $(EXTENSION_SCRIPT): $(PARTS) eventbridge.control Makefile
 	cat $(PARTS) > $@
 
+# Where a regression test delivers, nobody else does, not even on a server that
+# preloads the library.  TAP tests have servers of their own.
+installcheck: export PGOPTIONS := $(PGOPTIONS) -c eventbridge.background_workers=off
+installcheck: PROVE := env -u PGOPTIONS $(PROVE)
+
 # Every object depends on every header: a full build takes seconds.  And
 # objects for one server never end up in a module for another: a change of
 # the server or of the compiler's options builds all again.

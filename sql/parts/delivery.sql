@@ -882,7 +882,7 @@ BEGIN
 			  FROM eventbridge.queue_message AS m
 			  WHERE m.queue_id = q.queue_id AND m.visible_at <= cutoff
 				AND m.sent_at > cutoff - make_interval(secs => q.message_retention_period)
-			  ORDER BY m.visible_at LIMIT max_messages FOR UPDATE SKIP LOCKED) AS c;
+			  ORDER BY m.visible_at, m.message_no LIMIT max_messages FOR UPDATE SKIP LOCKED) AS c;
 		IF spent IS NULL THEN
 			RETURN found_ones;
 		END IF;

@@ -631,14 +631,24 @@ COMMENT ON FUNCTION _cfn_import_pipe(text, jsonb) IS 'Internal: AWS::Pipes::Pipe
 
 /* --------------------------- management ------------------------------ */
 
+/* Pipes may be named by their ARNs. */
+CREATE FUNCTION _pipe_name(name_or_arn text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	name constant text := regexp_replace(name_or_arn, '^arn:.*?:pipe/', '');
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', name, 'name', 64, '[\.\-_A-Za-z0-9]+', true));
+	RETURN name;
+END $$;
+COMMENT ON FUNCTION _pipe_name(text) IS 'Internal: the name of a pipe that is given by name or ARN.';
+
 /* A pipe that the caller owns. */
 CREATE FUNCTION _find_pipe(name text) RETURNS eventbridge.pipe
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipe;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p
-	WHERE p.name = regexp_replace(_find_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p WHERE p.name = eventbridge._pipe_name(_find_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
@@ -817,8 +827,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipes;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p
-	WHERE p.name = regexp_replace(describe_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p WHERE p.name = eventbridge._pipe_name(describe_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
@@ -856,13 +865,13 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 
 /* All that the run of a pipe needs to know of it; src/pipes/run.c reads it. */
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
-	OUT arn text, OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
+	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
 	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean)
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-	RETURN QUERY SELECT eventbridge._pipe_arn(p.name), p.source_kind,
+	RETURN QUERY SELECT p.source_kind,
 		eventbridge._target_routine('function', p.enrichment),
 		nullif(p.definition #>> '{EnrichmentParameters,InputTemplate}', ''),
 		p.target_kind, p.target_resource,
@@ -903,14 +912,15 @@ COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is s
 
 /* A message of a queue as a record of a pipe. */
 CREATE FUNCTION _queue_record(message eventbridge.queue_message, queue_name text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT json_build_object('messageId', $1.message_id,
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN json_build_object('messageId', $1.message_id,
 		'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
 		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1,
 			coalesce($1.first_received_at, clock_timestamp())),
 		'messageAttributes', coalesce($1.message_attributes, '{}'), 'md5OfBody', md5($1.body), 'eventSource', 'aws:sqs',
-		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'))::text
-$$;
+		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'));
+END $$;
 COMMENT ON FUNCTION _queue_record(queue_message, text) IS 'Internal: a queue''s message as a pipe sees it.';
 
 /* Filters and templates see a body that is JSON as JSON, as in AWS. */
@@ -1122,24 +1132,26 @@ COMMENT ON FUNCTION _position_before(text, integer) IS
 
 /* Takes messages that are done out of a pipe's queue; failed are the numbers of the others. */
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	DELETE FROM eventbridge.queue_message AS m
 	USING json_array_elements($1::json) WITH ORDINALITY AS r (value, o)
-	WHERE m.message_no = split_part(r.value ->> 'receiptHandle', '/', 1)::bigint AND r.o <> ALL ($2)
-$$;
+	WHERE m.message_no = split_part(r.value ->> 'receiptHandle', '/', 1)::bigint AND r.o <> ALL ($2);
+END $$;
 COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 'Internal: deletes the messages that a pipe has delivered.';
 
 /* Messages that failed are received again after their time-out. */
 CREATE FUNCTION _pipe_return_messages(records text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
 	UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
 		first_received_at = coalesce(m.first_received_at, clock_timestamp()),
 		visible_at = clock_timestamp() + make_interval(secs =>
 			(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
 	FROM json_array_elements($1::json) AS r
-	WHERE m.message_no = split_part(r ->> 'receiptHandle', '/', 1)::bigint
-$$;
+	WHERE m.message_no = split_part(r ->> 'receiptHandle', '/', 1)::bigint;
+END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
 
@@ -1285,8 +1297,9 @@ COMMENT ON FUNCTION _pipe_halt(bigint, text) IS 'Internal: stops a pipe that can
 
 /* Roles whose pipes have something to do. */
 CREATE FUNCTION _lanes_with_pipes() RETURNS SETOF oid
-LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT DISTINCT a.oid
+LANGUAGE plpgsql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT DISTINCT a.oid
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
 		JOIN pg_roles AS a ON a.rolname = p.role
 	WHERE p.current_state = 'RUNNING' AND CASE p.source_kind
@@ -1297,8 +1310,8 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
 			OR x.number < 9223372036854775807
 			OR EXISTS (SELECT FROM eventbridge.stream_pack AS l, eventbridge.stream_tick AS t
 				WHERE l.stream_id = p.stream_id AND t.tick = x.tick AND l.xid >= pg_snapshot_xmin(t.snapshot)
-					AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END
-$$;
+					AND NOT pg_visible_in_snapshot(l.xid, t.snapshot)) END;
+END $$;
 COMMENT ON FUNCTION _lanes_with_pipes() IS 'Internal: the roles whose pipes have something to read.';
 
 /*

@@ -367,17 +367,19 @@ COMMENT ON FUNCTION _stream_named(text) IS
 'Internal: the stream that a name or an ARN means.';
 
 CREATE FUNCTION _table_owner(relation oid) RETURNS name
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = $1
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = $1);
+END $$;
 COMMENT ON FUNCTION _table_owner(oid) IS 'Internal: the owner of a table.';
 
 CREATE FUNCTION _reads_stream(role name, found_stream eventbridge.stream) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT eventbridge._acts_as($1, eventbridge._table_owner($2.relation))
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN eventbridge._acts_as($1, eventbridge._table_owner($2.relation))
 		OR EXISTS (SELECT FROM eventbridge.stream_permission AS p WHERE p.stream_id = $2.stream_id
-			AND (p.principal IS NULL OR eventbridge._acts_as($1, p.principal)))
-$$;
+			AND (p.principal IS NULL OR eventbridge._acts_as($1, p.principal)));
+END $$;
 COMMENT ON FUNCTION _reads_stream(name, stream) IS
 'Internal: whether a role may read a stream, as the table''s owner or by a statement of its policy.';
 

@@ -182,8 +182,7 @@ eb_append_execute(EbAppendLog *log, SPIPlanPtr *plans, const char *sql,
 	int			set_no = current_set(log);
 	char	   *statement = psprintf(sql, set_no);
 
-	eb_internal_execute(&plans[set_no], statement, nargs, types, values,
-						nulls);
+	eb_internal_call(&plans[set_no], statement, nargs, types, values, nulls);
 	pfree(statement);
 }
 
