@@ -37,10 +37,14 @@ END $$;
 CREATE FUNCTION _set_is_full(tables text[], set_no integer, time_column text, max_age interval) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	size bigint := 0;
+	table_name text;
 	since timestamptz;
 BEGIN
-	IF (SELECT sum(pg_total_relation_size(format('eventbridge.%I', t.name || '_' || set_no)::regclass))
-		FROM unnest(tables) AS t (name)) >= pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
+	FOREACH table_name IN ARRAY tables LOOP
+		size := size + pg_total_relation_size(format('eventbridge.%s_%s', table_name, set_no)::regclass);
+	END LOOP;
+	IF size >= pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
 		RETURN true;
 	END IF;
 	EXECUTE format('SELECT %I FROM eventbridge.%I ORDER BY xid LIMIT 1', time_column, tables[1] || '_' || set_no)
