@@ -300,7 +300,7 @@ chmod 0500, $directory;
 is(query('SELECT ask(60); SELECT wrong(); SELECT image()'), "r301\n$right\n", 'no segment can be made');
 chmod 0700, $directory;
 like(slurp_file($node->logfile, $log),
-	qr/LOG: .*eventbridge could not put rules into shared memory: could not open shared memory segment/, 'the log says so');
+	qr/LOG: .*eventbridge could not put rules into shared memory: could not open shared memory segment.*\n.*DETAIL:  The backend keeps them in its own memory\.\n.*HINT:  See eventbridge\.shared_rule_memory\./, 'the log says so');
 
 #
 # A process is killed: the server starts anew, without images, and makes others.
