@@ -79,7 +79,7 @@ INSERT INTO io_values
 	SELECT jsonb_build_object('v', v) FROM unnest(ARRAY[
 		'"running"', '"Running"', '"RUNNING"', '"run"', '""', '"10.0.0.1"', '"10.0.0.01"', '"10.0.0.255"', '"10.0.1.0"',
 		'"::1"', '"0:0:0:0:0:0:0:1"', '"::ffff:a00:1"', '"2001:db8::A"', '"2001:DB8::a"', '"ﬀ::1"', '"FF::1"', '"ff::1"', '"straße"', '"STRASSE"', '"strasse"',
-		'0', '-0.0', '1', '1.0', '-1', '1.5', '1e2', '100', '99999999999', '100000000000', '100000000001', '1e300', '-1e300', '1e-300', '1e400', '-1e400',
+		'0', '-0.0', '1', '1.0', '-1', '1.5', '1e2', '100', '99999999999', '100000000000', '100000000001', '1e58', '1e100', '-1e100', '1e300', '-1e300', '1e-300', '1e400', '-1e400',
 		'123456789012345678', '123456789012345679', 'true', 'false', 'null', '[]', '{}', '[[["deep"]]]', '["x", ["running", 5]]', '[{"w": 1}, "run"]']::jsonb[]) v;
 INSERT INTO io_values VALUES ('{"v.w": "running"}'), ('{"v": {"w": "running"}}'), ('{"v": [{"w": "running"}, {"x.y": 7}]}'), ('{"": {"": 1}}'), ('{".": 1}'), ('{"": 1}');
 CREATE INDEX io_values_index ON io_values USING gin (event event_ops);
@@ -100,10 +100,27 @@ SELECT p AS pattern, f.* FROM unnest(ARRAY[
 	'{"v": [{"cidr": "::/64"}]}', '{"v": [{"prefix": "run"}]}', '{"v": [{"prefix": ""}]}', '{"v": [{"prefix": "10.0.0."}]}', '{"v": [{"prefix": {"equals-ignore-case": "RUNN"}}]}',
 	'{"v": [{"suffix": "ing"}]}', '{"v": [{"suffix": {"equals-ignore-case": "ING"}}]}', '{"v": [{"wildcard": "run*g"}]}', '{"v": [{"wildcard": "*"}]}', '{"v": [{"wildcard": "running"}]}', '{"v": [{"wildcard": "10.0.0.1"}]}',
 	'{"v": [0]}', '{"v": [100]}', '{"v": [1.50]}', '{"v": [100000000000]}', '{"v": [123456789012345678]}', '{"v": [{"numeric": ["=", 1e2]}]}', '{"v": [{"numeric": [">", 0]}]}', '{"v": [{"numeric": [">=", 0]}]}',
-	'{"v": [{"numeric": ["<", 0]}]}', '{"v": [{"numeric": ["<=", -1]}]}', '{"v": [{"numeric": [">=", 99999999999, "<=", 100000000000]}]}', '{"v": [{"numeric": [">", -1, "<", 1.5]}]}', '{"v": [{"numeric": [">", 1e300]}]}',
+	'{"v": [{"numeric": ["<", 0]}]}', '{"v": [{"numeric": ["<=", -1]}]}', '{"v": [{"numeric": [">=", 99999999999, "<=", 100000000000]}]}', '{"v": [{"numeric": [">", -1, "<", 1.5]}]}', '{"v": [{"numeric": [">", 1e300]}]}', '{"v": [{"numeric": [">", 1e57]}]}', '{"v": [{"numeric": ["<", -1e99]}]}', '{"v": [{"numeric": [">=", 1e58, "<", 1e101]}]}', '{"v": [1e100]}',
 	'{"v": [true]}', '{"v": [false, null]}', '{"v": [{"exists": true}]}', '{"v": [{"exists": false}]}', '{"v": ["deep"]}', '{"v": [5]}', '{"v": [{"anything-but": ["running"]}]}', '{"v": [{"anything-but": {"prefix": "r"}}]}',
 	'{"v": {"w": ["running"]}}', '{"v.w": ["running"]}', '{"v": {"x": {"y": [7]}}}', '{"v": {"w": [{"exists": false}]}}', '{"": {"": [1]}}', '{"": [1]}', '{".": [1]}',
 	'{"$or": [{"v": ["running"]}, {"v": {"w": [1]}}]}', '{"$or": [{"v": ["running"]}, {"z": [{"exists": false}]}]}', '{"v": ["run"], "v.w": [1]}', '{"z": ["nowhere"]}']) p, io_both(p) f;
+
+-- How many rows the index proposes, and how many of them match.
+CREATE TABLE public.io_many AS
+	SELECT jsonb_build_object('id', 'id-' || i, 'source', 's' || i % 10, 'kind', 'k' || i % 7, 'n', i / 1000.0, 'ip', '2001:db8::' || to_hex(i)) AS event
+	FROM generate_series(1, 5000) i;
+CREATE INDEX io_many_index ON io_many USING gin (event event_ops);
+CREATE FUNCTION public.io_proposed(pattern text) RETURNS TABLE (proposed integer, matching integer) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	EXECUTE format('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON) SELECT FROM io_many WHERE event @~ %L', pattern) INTO plan;
+	RETURN QUERY SELECT (plan #>> '{0,Plan,Plans,0,Actual Rows}')::numeric::integer, (plan #>> '{0,Plan,Actual Rows}')::numeric::integer;
+END $$;
+SELECT p AS pattern, f.* FROM unnest(ARRAY['{"id": ["id-7"]}', '{"id": [{"wildcard": "id-7"}]}', '{"id": ["id-7", "id-8"], "n": [{"numeric": [">", 0]}]}',
+	'{"source": ["s3"]}', '{"source": ["s3"], "kind": ["k2"]}', '{"n": [0.25]}', '{"n": [{"numeric": [">=", 0.25, "<", 0.26]}]}', '{"ip": ["2001:db8:0::7"]}',
+	'{"$or": [{"id": ["id-7"], "source": ["s3"]}, {"id": ["id-8"], "kind": ["k1"]}]}', '{"id": [{"suffix": "77"}]}']) p, io_proposed(p) f;
 
 -- A pattern that is not known to the planner; a NULL.
 PREPARE io_find(event_pattern) AS SELECT count(*) FROM io_values WHERE event @~ $1;
@@ -117,7 +134,7 @@ RESET plan_cache_mode;
 CREATE INDEX io_partial ON io_values USING gin ((event -> 'v') event_ops) WHERE event ? 'v';
 SELECT count(*) FROM io_values WHERE event ? 'v' AND (event -> 'v') @~ '{"w": ["running"]}';
 
-DROP TABLE io_events, io_patterns, io_expected, io_values;
-DROP FUNCTION io_differences(), io_both(text);
+DROP TABLE io_events, io_patterns, io_expected, io_values, io_many;
+DROP FUNCTION io_differences(), io_both(text), io_proposed(text);
 SET client_min_messages = warning;
 DROP SCHEMA generate CASCADE;

@@ -101,13 +101,33 @@ SELECT e AS event, f.* FROM unnest(ARRAY[
 SELECT f.* FROM (SELECT jsonb_build_object('source', jsonb_agg('app.' || chr(96 + i % 26 + 1)), 'account', jsonb_agg(i), 'detail', jsonb_build_object('n', jsonb_agg(i))) AS e
 	FROM generate_series(1, 300) i) s, ip_both(e) f;
 
+-- How many patterns the index proposes, and how many of them match.
+TRUNCATE ip_patterns;
+INSERT INTO ip_patterns(pattern)
+	SELECT CASE i % 4
+		WHEN 0 THEN format('{"source": ["app.%s"], "account": ["%s"]}', chr(97 + i % 20), i % 50)
+		WHEN 1 THEN format('{"source": ["app.a", "app.b"], "detail": {"key": [{"prefix": "tenant-%s/in"}]}}', i)
+		WHEN 2 THEN format('{"source": ["app.a"], "detail": {"ip": [{"cidr": "10.%s.0.0/16"}]}}', i % 256)
+		ELSE format('{"source": ["app.a"], "detail": {"n": [%s]}}', i) END::event_pattern
+	FROM generate_series(1, 4000) i;
+CREATE FUNCTION public.ip_proposed(event jsonb) RETURNS TABLE (proposed integer, matching integer) LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	EXECUTE format('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON) SELECT FROM ip_patterns WHERE pattern ~@ %L', event) INTO plan;
+	RETURN QUERY SELECT (plan #>> '{0,Plan,Plans,0,Actual Rows}')::numeric::integer, (plan #>> '{0,Plan,Actual Rows}')::numeric::integer;
+END $$;
+SELECT e AS event, f.* FROM unnest(ARRAY['{"source": "app.e", "account": "4"}', '{"source": "app.a", "account": "4"}', '{"source": "app.a", "detail": {"key": "tenant-101/in/a.csv"}}',
+	'{"source": "app.a", "detail": {"ip": "10.6.7.8"}}', '{"source": "app.a", "detail": {"n": 7}}', '{"source": "app.c", "detail": {"n": 7, "ip": "10.6.7.8"}}', '{"source": "none"}', '[{"source": "app.e"}]']::jsonb[]) e, ip_proposed(e) f;
+
 -- A pattern that is stored under many keys.
 TRUNCATE ip_patterns;
 INSERT INTO ip_patterns(pattern) SELECT jsonb_build_object('detail', jsonb_build_object('id', jsonb_agg('id-' || i))) FROM generate_series(1, 2000) i;
 SELECT f.* FROM ip_both('{"detail": {"id": "id-1999"}}') f;
 
 DROP TABLE ip_events, ip_patterns, ip_expected;
-DROP FUNCTION ip_differences(), ip_both(jsonb);
+DROP FUNCTION ip_differences(), ip_both(jsonb), ip_proposed(jsonb);
 DROP PROCEDURE ip_expect();
 SET client_min_messages = warning;
 DROP SCHEMA generate CASCADE;

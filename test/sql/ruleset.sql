@@ -77,3 +77,31 @@ SELECT match_any(event, '[{"p": {"f": ["Anna"], "l": ["Jones"]}}, {"p": {"f": ["
 	{"p": {"f": ["Jo"], "m": [{"exists": false}]}}, {"p": {"f": ["Anna"]}, "q": ["x"]}]')
 FROM (VALUES ('{"p": [{"f": "Anna", "l": "Smith", "m": 1}, {"f": "Jo", "l": "Jones"}], "q": ["x", "y"]}'::jsonb),
 	('{"p": {"f": "Anna", "l": "Jones"}}'), ('{"p.f": "Anna", "p": {"l": "Jones"}}')) AS e (event);
+
+-- one predicate finds one pattern, and is asked for another
+SELECT match_any('{"a": "x", "b": "y"}', '[{"a": ["x"]}, {"a": ["x"], "b": ["y"]}, {"a": ["x"], "b": ["z"]}, {"a": ["w"], "b": ["y"]}]');
+
+-- more fields than are looked at before the matcher decides; each of them counts
+CREATE TEMP TABLE wide AS
+	SELECT event_pattern_set(pattern ORDER BY i) AS patterns
+	FROM (SELECT i, jsonb_object_agg('f' || k, jsonb_build_array('v' || k % i))::event_pattern AS pattern
+		  FROM generate_series(1, 4) i, generate_series(1, 20) k GROUP BY i) p;
+SELECT match_any(event, patterns), count(*)
+FROM wide, generate_series(0, 20) wrong,
+	LATERAL (SELECT jsonb_object_agg('f' || k, CASE WHEN k = wrong THEN 'none' ELSE 'v' || k % 3 END) AS event FROM generate_series(1, 20) k) e
+GROUP BY 1 ORDER BY 1;
+
+-- many ranges, and numbers at their bounds and close to them
+CREATE TEMP TABLE bound (n numeric);
+INSERT INTO bound SELECT unnest('{0, 1, -1, 1.5, 0.1, 1e-7, 12345678.9, 99999999.9999, 10000, -10000, 1e15, 123456789012345, 0.000123456789012,
+	1e30, -1e30, 1e280, 1e300, -1e300, 1e-300, -1e-280}'::numeric[]);
+CREATE TEMP TABLE ranges AS
+	SELECT row_number() OVER (ORDER BY condition) AS id, format('{"n": [{"numeric": [%s]}]}', condition)::event_pattern AS pattern
+	FROM (SELECT format('"%s", %s', op, n) AS condition FROM bound, unnest('{<,<=,=,>=,>}'::text[]) op
+		  UNION ALL
+		  SELECT format('"%s", %s, "%s", %s', low, a.n, high, b.n) FROM bound a JOIN bound b ON a.n < b.n, unnest('{>=,>}'::text[]) low, unnest('{<=,<}'::text[]) high) c;
+WITH set AS MATERIALIZED (SELECT event_pattern_set(pattern ORDER BY id) AS patterns FROM ranges),
+	number AS (SELECT DISTINCT n * factor AS n FROM bound, unnest('{1, -1, 1.0000000000001, 0.9999999999999, 2}'::numeric[]) factor),
+	event AS MATERIALIZED (SELECT jsonb_build_object('n', n) AS event FROM number)
+SELECT count(*) AS numbers, count(*) FILTER (WHERE found IS DISTINCT FROM wanted) AS wrong, sum(cardinality(wanted)) AS matches
+FROM (SELECT match_any(event, patterns) AS found, ARRAY(SELECT id::integer FROM ranges WHERE matches(event, pattern) ORDER BY id) AS wanted FROM event, set) compared;
