@@ -178,8 +178,8 @@ extern int	eb_guc_worker_idle_time;
 extern void eb_delivery_init(void);
 
 /* log.c */
+extern EbAppendLog eb_delivery_log;
 extern void eb_log_init(void);
-extern int	eb_log_turn(void);
 extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
 
 /* ledger.c */

@@ -78,12 +78,14 @@
 #define WITHDRAWAL		5000
 
 /*
- * Milliseconds from one look for work to the next, if it found a little, and
- * if it found more than MANY.
+ * Milliseconds from one look for work to the next, by how many deliveries
+ * come in a second.
  */
-#define PACE			5
-#define MANY			20
-#define BUSY_PACE		20
+static const struct
+{
+	int			rate;
+	int			pace;
+}			paces[] = {{1000, 5}, {4000, 20}, {INT_MAX, 50}};
 
 typedef enum SlotState
 {
@@ -658,24 +660,32 @@ work_once(TimestampTz *retry_at)
 /*
  * Under load, what comes within a pause is delivered together: looking for work
  * costs as much as tens of deliveries, and writers would pay for it.  The
- * first event after a rest does not wait.  Our latch may be set: it is looked
- * at afterwards.
+ * first event after a rest does not wait.  "began" and "since" are when the
+ * last look began and the one before, and what it found came in between.  Our
+ * latch may be set: it is looked at afterwards.
  */
 static void
-pause_until(TimestampTz end)
+pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
 {
-	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													   end);
+	double		rate = (double) ndeliveries * USECS_PER_SEC / Max(began - since, 1);
+	int			i = 0;
+	long		wait;
 
+	while (rate > paces[i].rate && i < lengthof(paces) - 1)
+		i++;
+	wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(began,
+																	   paces[i].pace));
 	if (wait > 0)
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
-						 PG_WAIT_EXTENSION);
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(wait, paces[i].pace), PG_WAIT_EXTENSION);
 }
 
 void
 eb_worker_main(Datum arg)
 {
 	TimestampTz idle_since;
+	TimestampTz began;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -684,11 +694,11 @@ eb_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database,
 											  my_slot->lane,
 											  EB_BGWORKER_ROLE_FLAGS);
-	idle_since = GetCurrentTimestamp();
+	idle_since = began = GetCurrentTimestamp();
 
 	for (;;)
 	{
-		TimestampTz began;
+		TimestampTz since = began;
 		TimestampTz now;
 		TimestampTz retry_at = 0;
 		int64		ndeliveries;
@@ -717,9 +727,7 @@ eb_worker_main(Datum arg)
 		{
 			idle_since = now;
 			my_slot->failures = 0;
-			pause_until(TimestampTzPlusMilliseconds(began,
-													ndeliveries > MANY ?
-													BUSY_PACE : PACE));
+			pause_after_look(since, began, ndeliveries);
 			continue;
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)

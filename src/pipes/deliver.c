@@ -76,8 +76,8 @@ fill(const EbPipe *pipe, const char *template, const char *records,
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID};
 	char		nulls[4] = "    ";
 	Datum		values[4];
-	MemoryContext context = CurrentMemoryContext;
-	Datum		array;
+	ArrayType  *inputs = NULL;
+	Datum		value;
 	bool		isnull;
 
 	values[0] = eb_text_or_null(template, &nulls[0]);
@@ -87,10 +87,12 @@ fill(const EbPipe *pipe, const char *template, const char *records,
 	eb_internal_execute(&plan,
 						"SELECT inputs, fault FROM eventbridge._pipe_fill($1, $2, $3, $4)",
 						4, types, values, nulls);
-	MemoryContextSwitchTo(context);
 	*fault = eb_result_text(0, 2);
-	array = eb_result(0, 1, &isnull);
-	return *fault != NULL || isnull ? NULL : DatumGetArrayTypePCopy(array);
+	value = eb_result(0, 1, &isnull);
+	if (*fault == NULL && !isnull)
+		inputs = DatumGetArrayTypePCopy(value);
+	SPI_freetuptable(SPI_tuptable);
+	return inputs;
 }
 
 /*
@@ -304,7 +306,7 @@ store_all(SPIPlanPtr *plan, const char *sql, const EbPipe *pipe,
 		PointerGetDatum(inputs)
 	};
 
-	eb_internal_execute(plan, sql, 2, types, values, NULL);
+	eb_internal_call(plan, sql, 2, types, values, NULL);
 }
 
 /*
@@ -365,7 +367,7 @@ put_events(const EbPipe *pipe, const char *records, ArrayType *inputs)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
 	Datum		values[3];
-	MemoryContext context = CurrentMemoryContext;
+	char	   *fault;
 
 	values[0] = Int64GetDatum(pipe->pipe_id);
 	values[1] = CStringGetTextDatum(records);
@@ -373,8 +375,9 @@ put_events(const EbPipe *pipe, const char *records, ArrayType *inputs)
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._pipe_put_events($1, $2, $3)",
 						3, types, values, NULL);
-	MemoryContextSwitchTo(context);
-	return eb_result_text(0, 1);
+	fault = eb_result_text(0, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return fault;
 }
 
 /* Puts the inputs where the target says; no user code runs. */
@@ -417,25 +420,25 @@ failed_records(const Jsonb *answer, const char *records, int *nfailed)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {JSONBOID, TEXTOID};
 	Datum		values[2] = {JsonbPGetDatum(answer), CStringGetTextDatum(records)};
-	MemoryContext context = CurrentMemoryContext;
 	Datum		array;
 	Datum	   *elements;
-	int		   *failed;
+	int		   *failed = NULL;
 	bool		isnull;
 
 	eb_internal_execute(&plan, "SELECT eventbridge._failed_records($1, $2)",
 						2, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	array = eb_result(0, 1, &isnull);
 	*nfailed = 0;
-	if (isnull)
-		return NULL;
-	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true,
-					  TYPALIGN_INT, &elements, NULL, nfailed);
-	failed = palloc0(sizeof(int) * (*nfailed + 1));
-	for (int i = 0; i < *nfailed; i++)
-		failed[i] = DatumGetInt32(elements[i]);
-	*nfailed = Max(*nfailed, 1);
+	if (!isnull)
+	{
+		deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32),
+						  true, TYPALIGN_INT, &elements, NULL, nfailed);
+		failed = palloc0(sizeof(int) * (*nfailed + 1));
+		for (int i = 0; i < *nfailed; i++)
+			failed[i] = DatumGetInt32(elements[i]);
+		*nfailed = Max(*nfailed, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
 	return failed;
 }
 
@@ -521,7 +524,7 @@ write_notes(const EbPipe *pipe, const Notes *notes)
 			TimestampTzGetDatum(entry->at)
 		};
 
-		eb_internal_execute(&plan,
+		eb_internal_call(&plan,
 							"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3, $4)",
 							4, types, values, nulls);
 	}

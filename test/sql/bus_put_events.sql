@@ -68,10 +68,12 @@ SELECT put_events('[{}, {"DetailType": []}]');
 SELECT put_events('[{"Resources": "a"}]');
 SELECT put_events('[{"Resources": [1]}]');
 SELECT put_events('[{"Resources": {"a": "b"}}]');
+\set SHOW_CONTEXT errors
 SELECT put_events('[{"Time": "yesterday evening"}]');
 SELECT put_events('[{"Time": true}]');
 SELECT put_events('[{"Time": "infinity"}]');
 SELECT put_events('[{"Time": "10000-01-01"}]');
+\set SHOW_CONTEXT never
 SELECT put_events('[{"GroupKey": 1}]');
 SELECT put_events('[{"EventBusName": 1}]');
 

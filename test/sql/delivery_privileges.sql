@@ -48,7 +48,7 @@ INSERT INTO delivery_log_0 (targets) VALUES ('{1}');
 SELECT nextval('delivery_turn');
 SELECT _send_message('theirs', 'x', NULL, NULL);
 SELECT _receive_message_batch('theirs', 1, NULL);
-SELECT _rotate();
+SELECT _rotate_delivery_log();
 SELECT _bury(1, NULL, 1, 1, now(), '', '', '', '', '', 1, '');
 SELECT _delivery_target(1);
 

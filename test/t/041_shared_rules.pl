@@ -125,6 +125,12 @@ is(query('SET ROLE monitor; SELECT count(*) FROM shared_rule_sets()'), '1', 'mon
 is(query('SET ROLE owner; SELECT count(*) FROM shared_rule_sets()'), '1', 'so does the owner of the bus');
 query(q{UPDATE event_bus SET owner = current_user WHERE name = 'many'});
 
+# A query that the planner would like to run in parallel: tables cannot be read there.
+is( query(q{
+	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	SELECT count(*) FROM rule WHERE EXISTS (SELECT FROM shared_rule_sets() WHERE event_bus_name = 'many' AND rules > rule_id % 2)}),
+	'1500', 'asked in the middle of a large query');
+
 #
 # Changes: one's own at once, others' after commit; with few events asked for,
 # by the index, with more, from memory.
