@@ -45,7 +45,7 @@ FROM unnest('{1000,1001,1000000}'::integer[]) AS n;
 SELECT put_events('[{"Source": "app", "DetailType": "t", "Detail": [1]}, {"Source": "app", "DetailType": "t", "Detail": 1}]');
 SELECT put_events('[{"Source": "app", "DetailType": "t", "Detail": [1]}]'::jsonb);
 
--- numbers that type numeric does not take
+-- numbers of a thousand characters at most
 SELECT n, put_events(jsonb_build_array(jsonb_build_object('Source', 'app', 'DetailType', 't',
 	'Detail', '{"a": ' || repeat('1', n) || '}'))) #>> '{Entries,0,ErrorCode}' AS code
 FROM unnest('{1000,1001}'::integer[]) AS n;
