@@ -5,7 +5,7 @@ DROP EXTENSION eventbridge CASCADE;
 CREATE EXTENSION eventbridge;
 SET search_path = eventbridge, public;
 \set SHOW_CONTEXT never
-CREATE FUNCTION arn(service text, resource text) RETURNS text LANGUAGE sql AS
+CREATE FUNCTION public.edge_arn(service text, resource text) RETURNS text LANGUAGE sql AS
 $$SELECT format('arn:aws:%s:us-east-1:000000000000:%s', service, resource)$$;
 CREATE TABLE public.edge_calls (n int GENERATED ALWAYS AS IDENTITY, v text);
 CREATE FUNCTION public.edge_note(event jsonb) RETURNS void LANGUAGE sql AS
@@ -17,7 +17,7 @@ SELECT create_queue('inbox'), create_topic('news'), create_event_bus('second');
 /* The back-off doubles, up to ten minutes; half of it is chance. */
 SET eventbridge.retry_delay = '100s';
 SELECT put_rule('fails', '{"source": ["fails"]}');
-SELECT put_targets('fails', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('lambda', 'function:edge_fail'), 'InputPath', '$.detail')));
+SELECT put_targets('fails', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('lambda', 'function:edge_fail'), 'InputPath', '$.detail')));
 SELECT put_event('fails', 'x', '{"v": "moves"}') AS event_id \gset
 CALL run_deliveries();
 SELECT attempts, next_attempt - clock_timestamp() BETWEEN '49 s' AND '100 s' AS backoff FROM delivery_retry;
@@ -29,7 +29,7 @@ CALL run_deliveries();
 SELECT attempts, next_attempt - clock_timestamp() BETWEEN '299 s' AND '600 s' AS backoff FROM delivery_retry;
 
 /* A delivery whose target leads elsewhere by now: to move is no attempt. */
-SELECT put_targets('fails', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('sqs', 'inbox'), 'InputPath', '$.detail')));
+SELECT put_targets('fails', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('sqs', 'inbox'), 'InputPath', '$.detail')));
 UPDATE delivery_retry SET next_attempt = now(), attempts = 1;
 CALL run_deliveries();
 CALL run_deliveries();
@@ -39,10 +39,10 @@ SELECT "Invocations", "RetryInvocationAttempts", "SuccessfulInvocationAttempts" 
 
 /* No more than asked for, retries and new ones together. */
 SELECT put_rule('note', '{"source": ["note"]}');
-SELECT put_targets('note', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('lambda', 'function:edge_fail'), 'InputPath', '$.detail')));
+SELECT put_targets('note', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('lambda', 'function:edge_fail'), 'InputPath', '$.detail')));
 SELECT put_event('note', 'x', '{"v": "retried"}') IS NOT NULL;
 CALL run_deliveries();
-SELECT put_targets('note', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('lambda', 'function:edge_note'), 'InputPath', '$.detail')));
+SELECT put_targets('note', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('lambda', 'function:edge_note'), 'InputPath', '$.detail')));
 SELECT count(put_event('note', 'x', jsonb_build_object('v', i))) FROM generate_series(1, 3) AS i;
 UPDATE delivery_retry SET next_attempt = now();
 CALL run_deliveries(1);
@@ -67,7 +67,7 @@ DELETE FROM delivery_retry;
 /* In order, when a pass ends with the last event of a transaction. */
 TRUNCATE public.edge_calls;
 SELECT put_rule('ordered', '{"source": ["ordered"]}');
-SELECT put_targets('ordered', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('lambda', 'function:edge_note'), 'InputPath', '$.detail', 'Ordered', true)));
+SELECT put_targets('ordered', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('lambda', 'function:edge_note'), 'InputPath', '$.detail', 'Ordered', true)));
 SELECT count(put_event('ordered', 'x', jsonb_build_object('v', i), group_key => 'g')) FROM generate_series(1, 5) AS i;
 CALL run_deliveries(5);
 CALL run_deliveries();
@@ -75,9 +75,9 @@ SELECT string_agg(v, ' ' ORDER BY n) FROM public.edge_calls;
 
 /* The group goes along from bus to bus, and so does the event's id. */
 SELECT put_rule('there', '{"source": ["there"]}'), put_rule('here', '{"source": ["there"]}', event_bus_name => 'second');
-SELECT put_targets('there', jsonb_build_array(jsonb_build_object('Id', 'bus', 'Arn', arn('events', 'event-bus/second'),
+SELECT put_targets('there', jsonb_build_array(jsonb_build_object('Id', 'bus', 'Arn', edge_arn('events', 'event-bus/second'),
 	'RoleArn', format('arn:aws:iam::000000000000:role/%s', current_user))));
-SELECT put_targets('here', jsonb_build_array(jsonb_build_object('Id', 'q', 'Arn', arn('sqs', 'inbox'), 'InputPath', '$.source')), 'second');
+SELECT put_targets('here', jsonb_build_array(jsonb_build_object('Id', 'q', 'Arn', edge_arn('sqs', 'inbox'), 'InputPath', '$.source')), 'second');
 SELECT put_event('there', 'x', '{}', group_key => 'g') AS event_id \gset
 CALL run_deliveries();
 SELECT b.name, l.group_key, l.hops, l.event_id = :'event_id' AS same FROM delivery_log AS l JOIN event_bus AS b USING (bus_id)
@@ -85,14 +85,14 @@ WHERE l.event::jsonb ->> 'source' = 'there' ORDER BY l.hops;
 
 /* The longest message that fits a notification, and one more character. */
 SELECT put_rule('long', '{"source": ["long"]}');
-SELECT put_targets('long', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('sns', 'news'), 'InputPath', '$.detail.text')));
+SELECT put_targets('long', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('sns', 'news'), 'InputPath', '$.detail.text')));
 SELECT count(put_event('long', 'x', jsonb_build_object('text', repeat('x', n)))) FROM unnest('{7934,7935}'::int[]) AS n;
 CALL run_deliveries();
 SELECT length(message) FROM notification;
 
 /* Variables have the settings of the moment. */
 SELECT put_rule('arn', '{"source": ["arn"]}');
-SELECT put_targets('arn', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', arn('sqs', 'inbox'),
+SELECT put_targets('arn', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('sqs', 'inbox'),
 	'InputTransformer', '{"InputTemplate": "<aws.events.rule-arn>"}'::jsonb)));
 SELECT purge_queue('inbox');
 SELECT put_event('arn', 'x', '{}') IS NOT NULL;
@@ -127,7 +127,7 @@ SELECT status, error_code FROM explain_delivery(:'second_id');
 
 DROP EXTENSION eventbridge CASCADE;
 CREATE EXTENSION eventbridge;
-DROP FUNCTION public.edge_note(jsonb), public.edge_fail(jsonb);
+DROP FUNCTION public.edge_note(jsonb), public.edge_fail(jsonb), public.edge_arn(text, text);
 DROP TABLE public.edge_calls;
 DROP OWNED BY regress_edge_owner, regress_edge_role, regress_edge_group;
 DROP ROLE regress_edge_owner, regress_edge_role, regress_edge_group;
