@@ -218,7 +218,10 @@ claim_batch(Claim *claim, int limit)
 	ListCell   *cell;
 
 	if (!eb_ledger_claim(&batch, EB_LANE_CLIENT, limit))
+	{
+		claim->new_in_order = batch.closes;
 		return;
+	}
 	foreach(cell, batch.rows)
 	{
 		EbLogRow   *row = lfirst(cell);

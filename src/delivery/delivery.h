@@ -56,6 +56,7 @@ typedef struct EbBatch
 	EbLogPosition	to;
 	int			ndeliveries;
 	int64		nscanned;		/* rows looked at, of any lane */
+	bool		closes;			/* without rows; the one before it had been cut */
 	List	   *rows;			/* of EbLogRow */
 } EbBatch;
 

@@ -240,7 +240,8 @@ take_over(EbBatch *batch, Datum open)
 
 /*
  * Takes the lane's next batch: an open one whose worker is gone, or what has
- * come since the last.  False if there is nothing.  The batch is allocated in
+ * come since the last.  False if there is nothing; then batch->closes says
+ * whether what waits for its turn may be due by that.  The batch is allocated in
  * the current context, and its lock is held by the session.  The caller
  * commits at once, for others wait until then.
  */
@@ -280,7 +281,8 @@ eb_ledger_claim(EbBatch *batch, Oid lane, int max_deliveries)
 	}
 
 	/* After a batch that was cut, order.c wants to know that nothing follows. */
-	if (batch->nscanned >= RECORD_AFTER_ROWS || last.to.part_xid != 0)
+	batch->closes = (last.to.part_xid != 0);
+	if (batch->nscanned >= RECORD_AFTER_ROWS || batch->closes)
 	{
 		write_batch(batch, open);
 		eb_ledger_finish(batch);

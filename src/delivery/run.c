@@ -169,9 +169,12 @@ batch_context(void)
 	return context;
 }
 
-/* Serves one batch of the lane.  Returns the number of deliveries. */
+/*
+ * Serves one batch of the lane.  Returns the number of deliveries; with none,
+ * *closes says whether deliveries that wait for their turn may be due by that.
+ */
 static int
-run_batch(Oid lane, int max_deliveries)
+run_batch(Oid lane, int max_deliveries, bool *closes)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
@@ -191,6 +194,8 @@ run_batch(Oid lane, int max_deliveries)
 		eb_ledger_release(&batch);
 		ndeliveries = batch.ndeliveries;
 	}
+	else
+		*closes = batch.closes;
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextReset(context);
 	return ndeliveries;
@@ -198,18 +203,20 @@ run_batch(Oid lane, int max_deliveries)
 
 /*
  * Serves batches of the lane for a turn, as long as they are full: what comes
- * meanwhile is better delivered many at a time.
+ * meanwhile is better delivered many at a time.  *closes: see run_batch().
  */
 static int64
-run_batches(Oid lane, int64 max_deliveries)
+run_batches(Oid lane, int64 max_deliveries, bool *closes)
 {
 	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 	int64		total = 0;
 	int			ndeliveries;
 
+	*closes = false;
 	do
 	{
-		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX));
+		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX),
+								closes);
 		total += ndeliveries;
 	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
 			 GetCurrentTimestamp() < turn_ends);
@@ -437,11 +444,16 @@ eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 	maintain();
 	for (int i = 0; i < nlanes; i++)
 	{
+		bool		closes = false;
+
 		if (total < max_deliveries)
 			total += run_retries(lanes[i], max_deliveries - total,
 								 procedures_may_commit);
 		if (total < max_deliveries)
-			total += run_batches(lanes[i], max_deliveries - total);
+			total += run_batches(lanes[i], max_deliveries - total, &closes);
+		if (total < max_deliveries && closes)
+			total += run_retries(lanes[i], max_deliveries - total,
+								 procedures_may_commit);
 		if (total < max_deliveries && lanes[i] > EB_LANE_CLIENT &&
 			eb_run_pipes != NULL)
 			total += eb_run_pipes(lanes[i], max_deliveries - total);

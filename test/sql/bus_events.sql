@@ -17,6 +17,7 @@ SELECT put_events('[
 	{"Source": "fails", "Detail": "{}"},
 	{"Source": "last", "DetailType": "t", "Time": "2024-01-01T00:00:00Z", "Detail": "{}"}]') -> 'FailedEntryCount' AS failed;
 SELECT put_events('{"Entries": [{"Source": "wrapped", "Detail": {"b": 1, "a": 2}, "DetailType": "t", "Detail": {"d": 1, "c": 2}, "Time": 0}]}') -> 'FailedEntryCount' AS failed;
+SELECT put_events('{"Entries": [{"Source": "old", "DetailType": "t", "Detail": {"old": 1}}], "Entries": [{"Source": "twice", "DetailType": "t", "Detail": {"n" :1}, "Time": 0}]}'::json) -> 'FailedEntryCount' AS failed;
 SELECT put_events('[{"Source": "jsonb", "Detail": {"bb": 1, "a": 2}, "DetailType": "t", "Time": 0}]'::jsonb) -> 'FailedEntryCount' AS failed;
 SELECT put_event('text', 't', '{"b": 1.50, "a": 2}', resources => '{x,"y z"}', event_time => '2024-01-01 00:00+00') IS NOT NULL AS put;
 SELECT put_event('jsonb', 't', '{"bb": 1.50, "a": 2}'::jsonb, event_time => '2024-01-01 00:00+00') IS NOT NULL AS put;

@@ -45,7 +45,18 @@ FROM unnest('{1000,1001,1000000}'::integer[]) AS n;
 SELECT put_events('[{"Source": "app", "DetailType": "t", "Detail": [1]}, {"Source": "app", "DetailType": "t", "Detail": 1}]');
 SELECT put_events('[{"Source": "app", "DetailType": "t", "Detail": [1]}]'::jsonb);
 
+-- numbers of a thousand characters at most
+SELECT n, put_events(jsonb_build_array(jsonb_build_object('Source', 'app', 'DetailType', 't',
+	'Detail', '{"a": ' || repeat('1', n) || '}'))) #>> '{Entries,0,ErrorCode}' AS code
+FROM unnest('{1000,1001}'::integer[]) AS n;
+
+-- of two members the last counts
+SELECT e.value ->> 'ErrorCode' AS code
+FROM jsonb_array_elements(put_events('{"Entries": [{"Source": "app", "DetailType": "t", "Detail": {"old": 1}}],
+	"Entries": [{"Source": "app", "DetailType": "t", "Detail": [1]}]}'::json) -> 'Entries') AS e;
+
 -- faults of the request
+SELECT put_events('{"Entries": [], "EndpointId": "x"}');
 SELECT put_events('{}');
 SELECT put_events('"x"');
 SELECT put_events('[1]');

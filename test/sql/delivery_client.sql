@@ -76,6 +76,19 @@ SELECT count(*) FROM worker_claim();
 SELECT target_id, status, attempts, error_code, error_message FROM explain_delivery(:'event_id') ORDER BY 1;
 SELECT count(*) FROM delivery_retry WHERE lane = 1;
 
+-- retries get half of the room, and what nobody reports comes back after a lease of ten minutes at most
+SELECT create_task('job'), put_targets('client', format('[{"Id": "job", "Arn": "arn:aws:ecs:us-east-1:000000000000:task/job", "RoleArn": "arn:aws:iam::000000000000:role/%s"}]', current_user)::jsonb);
+SELECT count(put_event('client', 'half', '{}')) FROM generate_series(1, 3);
+SELECT count(*) FROM worker_claim();
+SELECT count(worker_report(retry_id, 1, 'FAILED')) FROM hand;
+SELECT count(put_event('client', 'half', '{}')) FROM generate_series(1, 3);
+UPDATE delivery_retry SET next_attempt = clock_timestamp(), attempts = 30 WHERE lane = 1;
+SELECT attempt FROM worker_claim(4) ORDER BY 1;
+SELECT max(due_in) FROM hand;
+-- and what is postponed, after a day at most
+SELECT worker_report(retry_id, attempts, 'POSTPONED', retry_after_ms => 1000000000000) FROM hand WHERE attempts > 30 LIMIT 1;
+DELETE FROM delivery_retry WHERE lane = 1;
+
 -- errors
 SELECT worker_claim(0);
 SELECT worker_claim(NULL);
@@ -99,5 +112,5 @@ SELECT worker_claim();
 SELECT worker_report(1, 1, 'DELIVERED');
 RESET ROLE;
 
-SELECT remove_targets('client', '{job}'), delete_rule('client'), delete_api_destination('hook'), delete_queue('client-dead');
+SELECT remove_targets('client', '{job}'), delete_task('job'), delete_rule('client'), delete_api_destination('hook'), delete_queue('client-dead');
 DROP ROLE regress_delivery_worker;

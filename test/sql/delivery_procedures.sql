@@ -157,6 +157,7 @@ SELECT add_target('removes_itself');
 SELECT put_event('removes_itself', 'x', '{}') AS event_id \gset
 CALL run_deliveries();
 SELECT count(*) FROM delivery_retry;
+SELECT count(*) FROM delivery_outcome WHERE event_id = :'event_id';
 
 /* An inout argument, another language. */
 CREATE PROCEDURE public.inout(INOUT event jsonb) LANGUAGE sql AS

@@ -94,6 +94,7 @@ SELECT c.*, t AS target FROM unnest(ARRAY[
 	'{"Id": "1", "InputTransformer": {"InputPathsMap": [], "InputTemplate": "\"x\""}}',
 	'{"InputPath": "x"}']::jsonb[]) WITH ORDINALITY AS u(t, n) LEFT JOIN LATERAL check_target_input(t) c ON true ORDER BY n;
 SELECT left(message, 60), right(message, 60) FROM check_target_input(jsonb_build_object('Id', '1', 'Input', '"' || repeat('x', 8191) || '"'));
+SELECT count(*) FROM check_target_input(jsonb_build_object('Id', '1', 'Input', '"' || repeat('ä', 8190) || '"'));
 SELECT message FROM check_target_input(jsonb_build_object('Id', '1', 'InputPath', '$.' || repeat('x', 300)));
 SELECT * FROM check_target_input('[]');
 SELECT * FROM check_target_input(NULL);
