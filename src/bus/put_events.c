@@ -227,10 +227,24 @@ check_time(TimestampTz time)
 	return time;
 }
 
+static void
+time_error_context(void *arg)
+{
+	errcontext("Entries[%d].Time", *(int *) arg);
+}
+
 static TimestampTz
 read_time(int index, const JsonbValue *value)
 {
+	ErrorContextCallback error_context = {
+		.previous = error_context_stack,
+		.callback = time_error_context,
+		.arg = &index
+	};
+	TimestampTz result;
 	Datum		time;
+
+	error_context_stack = &error_context;
 
 	if (value->type == jbvNumeric)
 		time = DirectFunctionCall1(float8_timestamptz,
@@ -247,7 +261,9 @@ read_time(int index, const JsonbValue *value)
 		wrong_type(index, "Time", "a string or a number");
 		return 0;				/* keep compiler quiet */
 	}
-	return check_time(DatumGetTimestampTz(time));
+	result = check_time(DatumGetTimestampTz(time));
+	error_context_stack = error_context.previous;
+	return result;
 }
 
 /* The detail's text: that of a string, or of an object. */

@@ -8,13 +8,14 @@
  * per role that has function targets, connected as that role.  Workers are
  * started when somebody commits work for their lane, and after a restart of
  * the server once per database.  A worker that has had nothing to do for
- * eventbridge.worker_idle_time ends, so that it does not stand in the way of
- * DROP DATABASE; it leaves behind when its next retry is due.
+ * eventbridge.worker_idle_time ends; it leaves behind when its next retry is
+ * due.  Workers also end when a command wants their database for itself, see
+ * withdraw.c.
  *
  * Shared memory holds a slot per database and lane.
  *
- *	lock		protects the set of slots, and database, lane, state, latch,
- *				start_at, failures and retry_at of each
+ *	lock		protects the set of slots, and database, lane, state, pid,
+ *				latch, start_at, failures and retry_at of each
  *	wanted		set by who commits work, under a shared lock at least;
  *				cleared by the worker before it looks for work.  A worker
  *				that finds it set under the exclusive lock does not end.
@@ -22,18 +23,19 @@
  *				set together with wanted where eventbridge.bell is latch: the
  *				worker is to notify clients of its lane, or of the clients'
  *				lane.  That one has no slot; the worker of lane ANY rings.
+ *	leave		set under the exclusive lock: the worker is to end, but is still
+ *				wanted
  *
  * A slot's states:
  *
  *	FREE -> IDLE		somebody wants a worker
- *	IDLE -> STARTING	the launcher registers one
+ *	IDLE -> STARTING	the launcher has one registered
  *	STARTING -> RUNNING	it is there: it was told the slot's number, and what it
  *						serves stands in the slot
- *	RUNNING -> IDLE		it has ended; if that was an error the slot is wanted
- *						again, after a pause that doubles each time
+ *	RUNNING -> IDLE		it ends, in whatever way; if that was an error the slot
+ *						is wanted again, after a pause that doubles each time
  *	STARTING -> IDLE	it ended before it got there; the launcher finds out
- *	IDLE -> FREE		the database or role is gone, or connections to it are
- *						not allowed
+ *	IDLE -> FREE		the database or the role is gone
  *
  * An idle slot that nobody wants may become another's.
  *
@@ -56,14 +58,16 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
+#include "storage/procarray.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/rel.h"
@@ -73,6 +77,7 @@
 
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "shmem.h"
 
 #define MAX_SLOTS		256
 
@@ -82,6 +87,9 @@
 
 /* Seconds until one that found no free process is. */
 #define REGISTER_PAUSE	5
+
+/* Milliseconds that workers have to leave a database. */
+#define WITHDRAWAL		5000
 
 /*
  * Milliseconds from one look for work to the next, by how many deliveries
@@ -106,6 +114,7 @@ typedef struct Slot
 	SlotState	state;
 	Oid			database;
 	Oid			lane;
+	int			pid;			/* of the running worker, else 0 */
 	Latch	   *latch;			/* of the running worker, else NULL */
 	TimestampTz start_at;		/* not before */
 	int			failures;		/* in a row */
@@ -113,11 +122,12 @@ typedef struct Slot
 	volatile bool wanted;
 	volatile bool ring;
 	volatile bool ring_client;
+	volatile bool leave;
 } Slot;
 
 typedef struct SharedState
 {
-	LWLock	   *lock;
+	EbSharedPiece piece;		/* with the lock */
 	Latch	   *launcher;		/* or NULL */
 	Slot		slots[MAX_SLOTS];
 } SharedState;
@@ -129,38 +139,15 @@ static bool my_end_is_clean = false;
 /* The launcher's own: whom it has started last, by slot. */
 static BackgroundWorkerHandle *handles[MAX_SLOTS];
 
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
-
 PGDLLEXPORT void eb_launcher_main(Datum arg);
 PGDLLEXPORT void eb_worker_main(Datum arg);
 
 /* ---- shared memory ---- */
 
 static void
-request_shmem(void)
+attach_shared(EbSharedPiece *piece)
 {
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(sizeof(SharedState));
-	RequestNamedLWLockTranche("eventbridge", 1);
-}
-
-static void
-startup_shmem(void)
-{
-	bool		found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("eventbridge", sizeof(SharedState), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedState));
-		shared->lock = &GetNamedLWLockTranche("eventbridge")->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared = (SharedState *) piece;
 }
 
 static Slot *
@@ -258,21 +245,63 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 
 	if (!eb_launcher_is_on())
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < nlanes; i++)
 		if (!want_lane(lanes[i]))
 			missing = true;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (!missing)
 		return;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nlanes; i++)
 		if (!want_lane(lanes[i]) &&
 			add_slot(MyDatabaseId, lanes[i] == EB_LANE_CLIENT ?
 					 EB_LANE_ANY : lanes[i]) != NULL)
 			(void) want_lane(lanes[i]);
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
+}
+
+/*
+ * Ends the workers that are connected to this database, and waits some seconds
+ * until they are gone.  The caller holds a lock that keeps others from
+ * connecting.
+ */
+void
+eb_launcher_withdraw(Oid database)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WITHDRAWAL);
+	int			pids[MAX_SLOTS];
+	int			npids = 0;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_SLOTS; i++)
+	{
+		Slot	   *slot = &shared->slots[i];
+
+		if (slot->state == SLOT_RUNNING && slot->database == database)
+		{
+			slot->leave = true;
+			kill(slot->pid, SIGTERM);
+			pids[npids++] = slot->pid;
+		}
+	}
+	LWLockRelease(shared->piece.lock);
+
+	while (npids > 0 && GetCurrentTimestamp() < end)
+	{
+		if (BackendPidGetProc(pids[npids - 1]) == NULL)
+		{
+			npids--;
+			continue;
+		}
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
 }
 
 /* ---- launcher ---- */
@@ -289,7 +318,7 @@ add_databases(void)
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
@@ -303,29 +332,50 @@ add_databases(void)
 		if (slot != NULL)
 			slot->wanted = true;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 }
 
-/* Can a worker connect to the database as the lane's role? */
-static bool
-is_servable(Oid database, Oid lane)
+typedef enum Admission
 {
-	HeapTuple	tuple;
-	bool		servable;
+	CONNECT_NOW,
+	CONNECT_LATER,
+	CONNECT_NEVER				/* database or role is gone */
+} Admission;
 
+/*
+ * Can a worker for this lane connect to the database?  Not while a command has
+ * locked it, which may be about to drop it, and not if it allows no connections.
+ */
+static Admission
+ask_admission(Oid database, Oid lane)
+{
+	Admission	admission = CONNECT_NEVER;
+	LOCKTAG		tag;
+	HeapTuple	tuple;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
 	StartTransactionCommand();
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	servable = HeapTupleIsValid(tuple) &&
-		((Form_pg_database) GETSTRUCT(tuple))->datallowconn &&
-		(lane == EB_LANE_ANY ||
-		 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lane)));
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
+	if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		admission = CONNECT_LATER;
+	else
+	{
+		/* What the lock's last holder has committed. */
+		AcceptInvalidationMessages();
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+		if (HeapTupleIsValid(tuple))
+		{
+			if (lane == EB_LANE_ANY ||
+				SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lane)))
+				admission = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn ?
+					CONNECT_NOW : CONNECT_LATER;
+			ReleaseSysCache(tuple);
+		}
+	}
 	CommitTransactionCommand();
-	return servable;
+	return admission;
 }
 
 /* Gives up the last handle that the slot had. */
@@ -382,22 +432,33 @@ warn_of_too_few(void)
 			 errhint("max_worker_processes may be too low.")));
 }
 
-static void
+/* Starts the slot's worker.  Returns when to try again, or 0. */
+static TimestampTz
 start_worker(int number)
 {
 	Slot	   *slot = &shared->slots[number];
-	bool		servable = is_servable(slot->database, slot->lane);
+	Admission	admission = ask_admission(slot->database, slot->lane);
+	TimestampTz again = 0;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->state = servable ? SLOT_STARTING : SLOT_FREE;
-	LWLockRelease(shared->lock);
-	if (!servable || register_worker(number))
-		return;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	if (admission == CONNECT_NOW)
+		slot->state = SLOT_STARTING;
+	else if (admission == CONNECT_NEVER)
+		slot->state = SLOT_FREE;
+	else
+		slot->start_at = again =
+			GetCurrentTimestamp() + FIRST_PAUSE * USECS_PER_SEC;
+	LWLockRelease(shared->piece.lock);
+	if (admission != CONNECT_NOW || register_worker(number))
+		return again;
+
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	slot->state = SLOT_IDLE;
-	slot->start_at = GetCurrentTimestamp() + REGISTER_PAUSE * USECS_PER_SEC;
-	LWLockRelease(shared->lock);
+	slot->start_at = again =
+		GetCurrentTimestamp() + REGISTER_PAUSE * USECS_PER_SEC;
+	LWLockRelease(shared->piece.lock);
 	warn_of_too_few();
+	return again;
 }
 
 /* The slot's worker has failed; the lock is held exclusively. */
@@ -443,7 +504,7 @@ start_workers(void)
 
 		if (slot->state == SLOT_FREE)
 			continue;
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		if (slot->state == SLOT_STARTING && has_vanished(i))
 			note_failure(slot);
 		if (slot->state == SLOT_IDLE)
@@ -454,10 +515,10 @@ start_workers(void)
 				due = Max(slot->start_at, slot->retry_at);
 			start = (slot->wanted || slot->retry_at != 0) && due <= now;
 		}
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		if (start)
-			start_worker(i);
-		else if (due > now)
+			due = start_worker(i);
+		if (due > now)
 			wait = Min(wait, (long) ((due - now) / 1000) + 1);
 	}
 	return wait;
@@ -466,9 +527,9 @@ start_workers(void)
 static void
 forget_launcher(int code, Datum arg)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = NULL;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 void
@@ -482,9 +543,9 @@ eb_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	before_shmem_exit(forget_launcher, (Datum) 0);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = MyLatch;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	ereport(LOG, (errmsg("eventbridge launcher started")));
 
 	for (;;)
@@ -522,40 +583,43 @@ eb_worker_lane(Oid *lane)
 	return true;
 }
 
-/*
- * Runs when the worker ends, in whatever way.  When it has left its slot in
- * good order, that may be somebody else's by now.
- */
+/* Runs when the worker ends, in whatever way. */
 static void
 leave_slot(int code, Datum arg)
 {
-	if (my_end_is_clean)
-		return;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	my_slot->pid = 0;
 	my_slot->latch = NULL;
-	note_failure(my_slot);
+	if (my_slot->leave || my_end_is_clean)
+		my_slot->state = SLOT_IDLE;
+	else
+		note_failure(my_slot);
+	if (my_slot->leave)
+		my_slot->wanted = true;
 	if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
-/* Ends the process if nobody expects it there any more. */
+/* Ends the process if nobody expects it any more. */
 static void
 enter_slot(int number)
 {
 	Slot	   *slot = &shared->slots[number];
 	bool		expected;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	expected = (slot->state == SLOT_STARTING);
 	if (expected)
 	{
 		slot->state = SLOT_RUNNING;
+		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
+		slot->leave = false;
 		slot->wanted = true;
 		slot->retry_at = 0;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (!expected)
 		proc_exit(0);
 	my_slot = slot;
@@ -564,26 +628,23 @@ enter_slot(int number)
 
 /*
  * Ends the worker for want of work, unless some has come just now; returns in
- * that case.
+ * that case.  What comes from now on finds the slot wanted when leave_slot has
+ * left it.
  */
 static void
 end_worker(TimestampTz retry_at, bool forget)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	if (my_slot->wanted && !forget)
 	{
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		return;
 	}
 	my_slot->wanted = false;
 	my_slot->failures = 0;
 	my_slot->retry_at = retry_at;
-	my_slot->latch = NULL;
-	my_slot->state = SLOT_IDLE;
 	my_end_is_clean = true;
-	if (shared->launcher != NULL)
-		SetLatch(shared->launcher);
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	proc_exit(0);
 }
 
@@ -607,10 +668,10 @@ ring_for_writers(void)
 
 	if (!own && !client)
 		return;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->ring = false;
 	my_slot->ring_client = false;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (own)
 		ring(my_slot->lane);
 	if (client)
@@ -777,6 +838,8 @@ eb_worker_main(Datum arg)
 		int64		ndeliveries;
 
 		ResetLatch(MyLatch);
+		if (my_slot->leave)
+			proc_exit(0);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -813,10 +876,7 @@ eb_launcher_init(void)
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	eb_shmem_reserve("eventbridge", sizeof(SharedState), attach_shared);
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");
@@ -825,4 +885,5 @@ eb_launcher_init(void)
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "eventbridge launcher");
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "eventbridge launcher");
 	RegisterBackgroundWorker(&worker);
+	eb_withdraw_init();
 }

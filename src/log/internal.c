@@ -4,10 +4,10 @@
  *	  Statements of our own, and our locks.
  *
  * Deliveries run in the sessions of ordinary roles, next to user code that
- * may have changed search_path; changes of tables are captured in any.  Our own statements read and write tables
- * that those roles have no right to, so they run as the owner of the
- * extension's tables, with a search_path that holds pg_catalog alone.  No
- * user code runs inside.
+ * may have changed search_path; changes of tables are captured in any.  Our
+ * own statements read and write tables that those roles have no right to, so
+ * they run as the owner of the extension's tables, with a search_path that
+ * holds pg_catalog alone.  No user code runs inside.
  *
  *-------------------------------------------------------------------------
  */
@@ -127,13 +127,26 @@ eb_text_or_null(const char *s, char *null)
 
 /*
  * Runs one statement of ours, whose plan is kept in *plan; the result is in
- * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
+ * SPI_tuptable, and lasts until the connection ends.  SPI must be connected.
+ * Returns the number of rows.
  */
 uint64
 eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 					const Oid *types, Datum *values, const char *nulls)
 {
 	return execute(plan, sql, nargs, types, values, nulls, false);
+}
+
+/*
+ * The same for a statement whose result, if it has one, nobody looks at.  A
+ * result takes memory until the connection ends, unless it is freed.
+ */
+void
+eb_internal_call(SPIPlanPtr *plan, const char *sql, int nargs,
+				 const Oid *types, Datum *values, const char *nulls)
+{
+	(void) execute(plan, sql, nargs, types, values, nulls, false);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -151,6 +164,53 @@ eb_internal_read(SPIPlanPtr *plan, const char *sql, int nargs,
 	nrows = execute(plan, sql, nargs, types, values, nulls, true);
 	PopActiveSnapshot();
 	return nrows;
+}
+
+Datum
+eb_result(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+/* A string in the current memory context; NULL for null. */
+char *
+eb_result_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* 0 for null. */
+int64
+eb_result_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* InvalidOid for null. */
+Oid
+eb_result_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+/* False for null. */
+bool
+eb_result_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
 }
 
 /*

@@ -1,39 +1,31 @@
 # Background workers: they start by themselves, deliver at once, retry on
-# time, run user code as its role, survive what functions do to them, and do
-# not stand in the way of DROP DATABASE.
+# time, run user code as its role, and survive what functions do to them.
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
-$node->append_conf('postgresql.conf', <<'CONF');
-shared_preload_libraries = 'eventbridge'
-eventbridge.poll_interval = '60s'
-eventbridge.worker_idle_time = '2s'
-eventbridge.retry_delay = '50ms'
-eventbridge.invocation_timeout = '300ms'
-max_worker_processes = 16
-max_prepared_transactions = 5
-CONF
-$node->start;
+my $node = EventbridgeTest::Server::preloaded(
+	'main',
+	q{eventbridge.poll_interval = '60s'},
+	q{eventbridge.worker_idle_time = '2s'},
+	q{eventbridge.retry_delay = '50ms'},
+	q{eventbridge.invocation_timeout = '300ms'},
+	'max_prepared_transactions = 5');
 
-$node->safe_psql('postgres', <<'SQL');
-CREATE DATABASE shop;
-CREATE ROLE app LOGIN;
-SQL
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', 'CREATE EXTENSION eventbridge');
+EventbridgeTest::Server::create_app($node, 'shop');
 $node->safe_psql('shop', <<'SQL');
-CREATE EXTENSION eventbridge;
 CREATE TABLE calls (at timestamptz DEFAULT clock_timestamp(), who name DEFAULT session_user, now_is name DEFAULT current_user, v text);
 GRANT ALL ON calls TO app;
-GRANT CREATE ON SCHEMA public TO app;
 SET search_path = eventbridge, public;
 SELECT create_queue('q'), create_queue('dlq');
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO app;
-SELECT put_permission('app', 'events:PutRule', 'app');
 SELECT put_rule('q', '{"source": ["shop"]}');
 SELECT put_targets('q', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}]');
 SET ROLE app;
@@ -119,7 +111,6 @@ delivered_ok('kill', 'a function that kills its worker is called again');
 ok($node->poll_query_until('postgres',
 		"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'"),
 	'idle workers end');
-$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE shop');
 put('shop', 'again');
 delivered_ok('again', 'and come back');
 
@@ -216,14 +207,19 @@ delivered_ok('then', 'others go on');
 unlike(slurp_file($node->logfile, $log), qr/role (with OID )?.*does not exist/,
 	'no worker is started for a role that is gone');
 
-# A database can be dropped.
-put('shop', 'last');
-delivered_ok('last', 'delivered');
-$node->safe_psql('postgres', 'DROP DATABASE shop WITH (FORCE)');
-$node->safe_psql('copy',
-	q{SELECT eventbridge.put_event('shop', 't', '{"v": "copy"}')});
-ok($node->poll_query_until('copy', "SELECT count(*) = 1 FROM calls WHERE v = 'copy'"),
-	'workers of other databases go on');
-
 $node->stop;
+
+# There is room for no more than the launcher.
+my $crowded = EventbridgeTest::Server::preloaded('crowded', 'max_worker_processes = 1', 'max_logical_replication_workers = 0');
+$crowded->safe_psql('postgres', 'CREATE EXTENSION eventbridge');
+$crowded->safe_psql('postgres', q{
+	SELECT eventbridge.create_queue('q'), eventbridge.put_rule('q', '{"source": ["shop"]}');
+	SELECT eventbridge.put_targets('q', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}]');
+	SELECT eventbridge.put_event('shop', 't', '{}')});
+$crowded->wait_for_log(qr/LOG:  eventbridge launcher started/);
+$crowded->wait_for_log(qr/WARNING:  eventbridge could not start a background worker\n.*HINT:  max_worker_processes may be too low\./);
+$crowded->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
+is($crowded->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.queue_message'), '1',
+	'where no worker can be started, the log says so, and others can deliver');
+$crowded->stop;
 done_testing();
