@@ -89,7 +89,9 @@ eb_bell_pre_commit(bool prepare)
 {
 	char		channel[NAMEDATALEN];
 
-	if (prepare || eb_guc_bell != EB_BELL_NOTIFY)
+	/* The latch needs a background worker to ring for us. */
+	if (prepare || eb_guc_bell == EB_BELL_OFF ||
+		(eb_guc_bell == EB_BELL_LATCH && eb_launcher_is_on()))
 		return;
 	for (int i = 0; i < nnoted; i++)
 	{

@@ -55,6 +55,8 @@
 #include "json/parse.h"
 
 static TimeoutId invocation_timer = MAX_TIMEOUTS;
+static bool timer_runs = false; /* whatever the setting has become since */
+static int	timer_limit;		/* milliseconds */
 static volatile sig_atomic_t timed_out = false;
 
 /* Signal handler: cancel, and remember that it was us. */
@@ -75,15 +77,18 @@ start_timer(void)
 		return;
 	if (invocation_timer == MAX_TIMEOUTS)
 		invocation_timer = RegisterTimeout(USER_TIMEOUT, invocation_timed_out);
-	enable_timeout_after(invocation_timer, eb_guc_invocation_timeout);
+	timer_limit = eb_guc_invocation_timeout;
+	timer_runs = true;
+	enable_timeout_after(invocation_timer, timer_limit);
 }
 
 /* True if the timer has run out.  A cancel that nobody took is taken back. */
 static bool
 stop_timer(void)
 {
-	if (eb_guc_invocation_timeout <= 0)
+	if (!timer_runs)
 		return false;
+	timer_runs = false;
 	disable_timeout(invocation_timer, false);
 	if (timed_out)
 		QueryCancelPending = false;
@@ -171,7 +176,7 @@ set_failure(EbOutcome *outcome, const ErrorData *error)
 	{
 		outcome->code = "TIMEOUT";
 		outcome->message = psprintf("the invocation took longer than %d ms",
-									eb_guc_invocation_timeout);
+									timer_limit);
 	}
 	else if (error->sqlerrcode == ERRCODE_INVALID_TRANSACTION_TERMINATION)
 	{

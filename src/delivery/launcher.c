@@ -19,14 +19,25 @@
  *	wanted		set by who commits work, under a shared lock at least;
  *				cleared by the worker before it looks for work.  A worker
  *				that finds it set under the exclusive lock does not end.
- *	ring		set together with wanted if a client may have to be notified:
- *				with eventbridge.bell = latch the worker does that
+ *	ring, ring_client
+ *				set together with wanted where eventbridge.bell is latch: the
+ *				worker is to notify clients of its lane, or of the clients'
+ *				lane.  That one has no slot; the worker of lane ANY rings.
  *	leave		set under the exclusive lock: the worker is to end, but is still
  *				wanted
  *
- * A worker is told of its slot by the slot's number; what it serves stands
- * there.  When it ends, in whatever way, it marks the slot as idle, and if
- * that was an error as wanted again after a while that doubles each time.
+ * A slot's states:
+ *
+ *	FREE -> IDLE		somebody wants a worker
+ *	IDLE -> STARTING	the launcher has one registered
+ *	STARTING -> RUNNING	it is there: it was told the slot's number, and what it
+ *						serves stands in the slot
+ *	RUNNING -> IDLE		it ends, in whatever way; if that was an error the slot
+ *						is wanted again, after a pause that doubles each time
+ *	STARTING -> IDLE	it ended before it got there; the launcher finds out
+ *	IDLE -> FREE		the database or the role is gone
+ *
+ * An idle slot that nobody wants may become another's.
  *
  *-------------------------------------------------------------------------
  */
@@ -74,6 +85,9 @@
 #define FIRST_PAUSE		1
 #define LONGEST_PAUSE	60
 
+/* Seconds until one that found no free process is. */
+#define REGISTER_PAUSE	5
+
 /* Milliseconds that workers have to leave a database. */
 #define WITHDRAWAL		5000
 
@@ -107,6 +121,7 @@ typedef struct Slot
 	TimestampTz retry_at;		/* wanted then; 0 if never */
 	volatile bool wanted;
 	volatile bool ring;
+	volatile bool ring_client;
 	volatile bool leave;
 } Slot;
 
@@ -120,6 +135,9 @@ typedef struct SharedState
 static SharedState *shared = NULL;
 static Slot *my_slot = NULL;
 static bool my_end_is_clean = false;
+
+/* The launcher's own: whom it has started last, by slot. */
+static BackgroundWorkerHandle *handles[MAX_SLOTS];
 
 PGDLLEXPORT void eb_launcher_main(Datum arg);
 PGDLLEXPORT void eb_worker_main(Datum arg);
@@ -146,24 +164,33 @@ find_slot(Oid database, Oid lane)
 	return NULL;
 }
 
-/* A new slot; the lock is held exclusively.  NULL if all are taken. */
+/*
+ * A new slot; the lock is held exclusively.  NULL if all are taken by somebody
+ * who has a worker, or wants one.
+ */
 static Slot *
 add_slot(Oid database, Oid lane)
 {
+	Slot	   *found = NULL;
+
 	for (int i = 0; i < MAX_SLOTS; i++)
 	{
 		Slot	   *slot = &shared->slots[i];
 
+		if (slot->state == SLOT_FREE ||
+			(slot->state == SLOT_IDLE && !slot->wanted && slot->retry_at == 0))
+			found = slot;
 		if (slot->state == SLOT_FREE)
-		{
-			memset(slot, 0, sizeof(Slot));
-			slot->database = database;
-			slot->lane = lane;
-			slot->state = SLOT_IDLE;
-			return slot;
-		}
+			break;
 	}
-	return NULL;
+	if (found != NULL)
+	{
+		memset(found, 0, sizeof(Slot));
+		found->database = database;
+		found->lane = lane;
+		found->state = SLOT_IDLE;
+	}
+	return found;
 }
 
 /* Somebody wants the slot's worker; the lock is held. */
@@ -171,49 +198,67 @@ static void
 want_slot(Slot *slot)
 {
 	slot->wanted = true;
-	slot->ring = true;
 	if (slot->latch != NULL)
 		SetLatch(slot->latch);
 	else if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
 }
 
+/* Are there background workers? */
+bool
+eb_launcher_is_on(void)
+{
+	return shared != NULL && eb_guc_background_workers;
+}
+
+/*
+ * Wants the worker that has to do with a lane of this database; the lock is
+ * held.  False if it has no slot.
+ */
+static bool
+want_lane(Oid lane)
+{
+	bool		ring = (eb_guc_bell == EB_BELL_LATCH);
+	Slot	   *slot;
+
+	if (lane == EB_LANE_CLIENT && !ring)
+		return true;
+	slot = find_slot(MyDatabaseId, lane == EB_LANE_CLIENT ? EB_LANE_ANY : lane);
+	if (slot == NULL)
+		return false;
+	if (ring && lane == EB_LANE_CLIENT)
+		slot->ring_client = true;
+	else if (ring)
+		slot->ring = true;
+	want_slot(slot);
+	return true;
+}
+
 /*
  * Wakes the workers of lanes of this database.  Called after commit: must not
- * fail.  The client's lane has no background worker; its listeners are told
- * by the worker of lane ANY.
+ * fail.
  */
 void
 eb_launcher_wake(const Oid *lanes, int nlanes)
 {
 	bool		missing = false;
 
-	if (shared == NULL || !eb_guc_background_workers)
+	if (!eb_launcher_is_on())
 		return;
 	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < nlanes; i++)
-	{
-		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
-
-		if (slot != NULL)
-			want_slot(slot);
-		else
+		if (!want_lane(lanes[i]))
 			missing = true;
-	}
 	LWLockRelease(shared->piece.lock);
 	if (!missing)
 		return;
 
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nlanes; i++)
-	{
-		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
-
-		if (slot == NULL)
-			slot = add_slot(MyDatabaseId, lanes[i]);
-		if (slot != NULL)
-			want_slot(slot);
-	}
+		if (!want_lane(lanes[i]) &&
+			add_slot(MyDatabaseId, lanes[i] == EB_LANE_CLIENT ?
+					 EB_LANE_ANY : lanes[i]) != NULL)
+			(void) want_lane(lanes[i]);
 	LWLockRelease(shared->piece.lock);
 }
 
@@ -333,20 +378,29 @@ ask_admission(Oid database, Oid lane)
 	return admission;
 }
 
-/* Starts the slot's worker.  Returns when to try again, or 0. */
-static TimestampTz
-start_worker(int number)
+/* Gives up the last handle that the slot had. */
+static void
+set_handle(int number, BackgroundWorkerHandle *handle)
 {
-	Slot	   *slot = &shared->slots[number];
+	if (handles[number] != NULL)
+		pfree(handles[number]);
+	handles[number] = handle;
+}
+
+static bool
+register_worker(int number)
+{
+	const Slot *slot = &shared->slots[number];
+	BackgroundWorkerHandle *handle = NULL;
+	MemoryContext oldcontext;
+	bool		registered;
 	BackgroundWorker worker = {
 		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
 		.bgw_start_time = BgWorkerStart_RecoveryFinished,
 		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = Int32GetDatum(number)
+		.bgw_main_arg = Int32GetDatum(number),
+		.bgw_notify_pid = MyProcPid
 	};
-	Admission	admission = ask_admission(slot->database, slot->lane);
-	BackgroundWorkerHandle *handle;
-	TimestampTz again = 0;
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");
@@ -356,6 +410,35 @@ start_worker(int number)
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
 			 "eventbridge worker for database %u, lane %u",
 			 slot->database, slot->lane);
+	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
+	registered = RegisterDynamicBackgroundWorker(&worker, &handle);
+	MemoryContextSwitchTo(oldcontext);
+	set_handle(number, registered ? handle : NULL);
+	return registered;
+}
+
+/* There are too few processes for all workers; said now and then. */
+static void
+warn_of_too_few(void)
+{
+	static TimestampTz last_time = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - last_time < LONGEST_PAUSE * USECS_PER_SEC)
+		return;
+	last_time = now;
+	ereport(WARNING,
+			(errmsg("eventbridge could not start a background worker"),
+			 errhint("max_worker_processes may be too low.")));
+}
+
+/* Starts the slot's worker.  Returns when to try again, or 0. */
+static TimestampTz
+start_worker(int number)
+{
+	Slot	   *slot = &shared->slots[number];
+	Admission	admission = ask_admission(slot->database, slot->lane);
+	TimestampTz again = 0;
 
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	if (admission == CONNECT_NOW)
@@ -366,20 +449,41 @@ start_worker(int number)
 		slot->start_at = again =
 			GetCurrentTimestamp() + FIRST_PAUSE * USECS_PER_SEC;
 	LWLockRelease(shared->piece.lock);
-	if (admission != CONNECT_NOW)
+	if (admission != CONNECT_NOW || register_worker(number))
 		return again;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-	{
-		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
-		slot->state = SLOT_IDLE;
-		slot->start_at = again =
-			GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
-		LWLockRelease(shared->piece.lock);
-		ereport(WARNING,
-				(errmsg("eventbridge could not start a background worker"),
-				 errhint("max_worker_processes may be too low.")));
-	}
+
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	slot->state = SLOT_IDLE;
+	slot->start_at = again =
+		GetCurrentTimestamp() + REGISTER_PAUSE * USECS_PER_SEC;
+	LWLockRelease(shared->piece.lock);
+	warn_of_too_few();
 	return again;
+}
+
+/* The slot's worker has failed; the lock is held exclusively. */
+static void
+note_failure(Slot *slot)
+{
+	int			pause = Min(FIRST_PAUSE << Min(slot->failures, 6),
+							LONGEST_PAUSE);
+
+	slot->state = SLOT_IDLE;
+	slot->failures++;
+	slot->start_at = GetCurrentTimestamp() + pause * USECS_PER_SEC;
+	slot->wanted = true;
+}
+
+/* Has the slot's worker ended before it could say that it was there? */
+static bool
+has_vanished(int number)
+{
+	pid_t		pid;
+
+	/* An earlier launcher has started it.  If it comes, it comes too late. */
+	if (handles[number] == NULL)
+		return true;
+	return GetBackgroundWorkerPid(handles[number], &pid) == BGWH_STOPPED;
 }
 
 /*
@@ -398,8 +502,12 @@ start_workers(void)
 		TimestampTz due = 0;
 		bool		start = false;
 
+		if (slot->state == SLOT_FREE)
+			continue;
 		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
-		if (slot->state == SLOT_IDLE && slot->lane != EB_LANE_CLIENT)
+		if (slot->state == SLOT_STARTING && has_vanished(i))
+			note_failure(slot);
+		if (slot->state == SLOT_IDLE)
 		{
 			if (slot->wanted)
 				due = slot->start_at;
@@ -427,6 +535,8 @@ forget_launcher(int code, Datum arg)
 void
 eb_launcher_main(Datum arg)
 {
+	bool		was_on = false;
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -436,7 +546,6 @@ eb_launcher_main(Datum arg)
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = MyLatch;
 	LWLockRelease(shared->piece.lock);
-	add_databases();
 	ereport(LOG, (errmsg("eventbridge launcher started")));
 
 	for (;;)
@@ -450,7 +559,12 @@ eb_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		if (eb_guc_background_workers)
+
+		/* While there were no workers, nobody has said what there is to do. */
+		if (eb_guc_background_workers && !was_on)
+			add_databases();
+		was_on = eb_guc_background_workers;
+		if (was_on)
 			wait = start_workers();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 wait, PG_WAIT_EXTENSION);
@@ -476,36 +590,40 @@ leave_slot(int code, Datum arg)
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->pid = 0;
 	my_slot->latch = NULL;
-	my_slot->state = SLOT_IDLE;
+	if (my_slot->leave || my_end_is_clean)
+		my_slot->state = SLOT_IDLE;
+	else
+		note_failure(my_slot);
 	if (my_slot->leave)
 		my_slot->wanted = true;
-	else if (!my_end_is_clean)
-	{
-		int			pause = Min(FIRST_PAUSE << Min(my_slot->failures, 6),
-								LONGEST_PAUSE);
-
-		my_slot->failures++;
-		my_slot->start_at = GetCurrentTimestamp() + pause * USECS_PER_SEC;
-		my_slot->wanted = true;
-	}
 	if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
 	LWLockRelease(shared->piece.lock);
 }
 
+/* Ends the process if nobody expects it any more. */
 static void
 enter_slot(int number)
 {
-	my_slot = &shared->slots[number];
-	before_shmem_exit(leave_slot, (Datum) 0);
+	Slot	   *slot = &shared->slots[number];
+	bool		expected;
+
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
-	my_slot->state = SLOT_RUNNING;
-	my_slot->pid = MyProcPid;
-	my_slot->latch = MyLatch;
-	my_slot->leave = false;
-	my_slot->wanted = true;
-	my_slot->retry_at = 0;
+	expected = (slot->state == SLOT_STARTING);
+	if (expected)
+	{
+		slot->state = SLOT_RUNNING;
+		slot->pid = MyProcPid;
+		slot->latch = MyLatch;
+		slot->leave = false;
+		slot->wanted = true;
+		slot->retry_at = 0;
+	}
 	LWLockRelease(shared->piece.lock);
+	if (!expected)
+		proc_exit(0);
+	my_slot = slot;
+	before_shmem_exit(leave_slot, (Datum) 0);
 }
 
 /*
@@ -530,39 +648,34 @@ end_worker(TimestampTz retry_at, bool forget)
 	proc_exit(0);
 }
 
-/*
- * With eventbridge.bell = latch, tells clients that sleep.  The worker of
- * lane ANY does it for all lanes of its database.
- */
+static void
+ring(Oid lane)
+{
+	char		channel[NAMEDATALEN];
+
+	if (!eb_bell_has_sleeper(lane))
+		return;
+	eb_bell_channel(lane, channel);
+	Async_Notify(channel, "");
+}
+
+/* With eventbridge.bell = latch, tells clients that sleep. */
 static void
 ring_for_writers(void)
 {
-	Oid			lanes[MAX_SLOTS];
-	int			nlanes = 0;
-	char		channel[NAMEDATALEN];
+	bool		own = my_slot->ring;
+	bool		client = my_slot->ring_client;
 
-	if (eb_guc_bell != EB_BELL_LATCH || my_slot->lane != EB_LANE_ANY)
+	if (!own && !client)
 		return;
-	LWLockAcquire(shared->piece.lock, LW_SHARED);
-	for (int i = 0; i < MAX_SLOTS; i++)
-	{
-		Slot	   *slot = &shared->slots[i];
-
-		if (slot->state != SLOT_FREE && slot->database == MyDatabaseId &&
-			slot->ring)
-		{
-			slot->ring = false;
-			lanes[nlanes++] = slot->lane;
-		}
-	}
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	my_slot->ring = false;
+	my_slot->ring_client = false;
 	LWLockRelease(shared->piece.lock);
-
-	for (int i = 0; i < nlanes; i++)
-		if (eb_bell_has_sleeper(lanes[i]))
-		{
-			eb_bell_channel(lanes[i], channel);
-			Async_Notify(channel, "");
-		}
+	if (own)
+		ring(my_slot->lane);
+	if (client)
+		ring(EB_LANE_CLIENT);
 }
 
 /* Which lanes of this database have work?  Asked once, after a restart. */
@@ -659,10 +772,11 @@ work_once(TimestampTz *retry_at)
 
 /*
  * Under load, what comes within a pause is delivered together: looking for work
- * costs as much as tens of deliveries, and writers would pay for it.  The
- * first event after a rest does not wait.  "began" and "since" are when the
- * last look began and the one before, and what it found came in between.  Our
- * latch may be set: it is looked at afterwards.
+ * costs as much as tens of deliveries, and writers would pay for it; also where
+ * it finds nothing, because they only rang for somebody else.  The first event
+ * after a rest does not wait.  "began" and
+ * "since" are when the last look began and the one before, and what it found
+ * came in between.  Our latch may be set: it is looked at afterwards.
  */
 static void
 pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
@@ -679,6 +793,27 @@ pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
 	if (wait > 0)
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 Min(wait, paces[i].pace), PG_WAIT_EXTENSION);
+}
+
+/*
+ * Sleeps until there may be work, or the worker is to end because there has
+ * been none since idle_since.
+ */
+static void
+wait_for_work(TimestampTz idle_since, TimestampTz retry_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		wait;
+
+	if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
+		end_worker(retry_at, false);
+	wait = Min(eb_guc_poll_interval,
+			   eb_guc_worker_idle_time * 1000L -
+			   (long) ((now - idle_since) / 1000) + 1);
+	if (retry_at != 0)
+		wait = Min(wait, (long) ((retry_at - now) / 1000) + 1);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Max(wait, 1), PG_WAIT_EXTENSION);
 }
 
 void
@@ -699,10 +834,8 @@ eb_worker_main(Datum arg)
 	for (;;)
 	{
 		TimestampTz since = began;
-		TimestampTz now;
 		TimestampTz retry_at = 0;
 		int64		ndeliveries;
-		long		wait;
 
 		ResetLatch(MyLatch);
 		if (my_slot->leave)
@@ -720,25 +853,14 @@ eb_worker_main(Datum arg)
 		pg_memory_barrier();
 		began = GetCurrentTimestamp();
 		ndeliveries = work_once(&retry_at);
-		now = GetCurrentTimestamp();
 		if (ndeliveries < 0)
 			end_worker(0, true);
+		my_slot->failures = 0;
+		pause_after_look(since, began, ndeliveries);
 		if (ndeliveries > 0)
-		{
-			idle_since = now;
-			my_slot->failures = 0;
-			pause_after_look(since, began, ndeliveries);
-			continue;
-		}
-		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
-			end_worker(retry_at, false);
-		wait = Min(eb_guc_poll_interval,
-				   eb_guc_worker_idle_time * 1000L -
-				   (long) ((now - idle_since) / 1000) + 1);
-		if (retry_at != 0)
-			wait = Min(wait, Max((long) ((retry_at - now) / 1000) + 1, 1));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 wait, PG_WAIT_EXTENSION);
+			idle_since = GetCurrentTimestamp();
+		else
+			wait_for_work(idle_since, retry_at);
 	}
 }
 

@@ -65,41 +65,65 @@ enum
 	COLUMN_ORDERED
 };
 
+/* ---- changes ---- */
+
+/* The tables that a target is read from. */
+static const char *const source_tables[] = {
+	"event_bus", "rule", "target", "queue", "topic", "log_group"
+};
+
+static Oid	source_oids[lengthof(source_tables)];
+
+/* Changes seen so far. */
+static uint64 change_count = 0;
+
+/* These may run at any time: they count, and nothing else. */
+static void
+count_table_change(Datum arg, Oid relid)
+{
+	for (int i = 0; i < lengthof(source_oids); i++)
+		if (relid == InvalidOid || relid == source_oids[i])
+		{
+			change_count++;
+			return;
+		}
+}
+
+static void
+count_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	change_count++;
+}
+
+/* Finds what the callback listens for; before anything is read. */
+static void
+find_sources(void)
+{
+	for (int i = 0; i < lengthof(source_tables); i++)
+		source_oids[i] = eb_relation(source_tables[i]);
+}
+
+/* ---- lanes ---- */
+
 typedef struct LaneEntry
 {
 	int64		target_id;		/* key */
 	Oid			lane;
 } LaneEntry;
 
-/*
- * The lane that a target belongs to.  Remembered for the session's life: see
- * the head of this file for what happens when it is out of date.
- */
-Oid
-eb_target_lane(int64 target_id)
+/* Asks for the lane of a target; that of one that is gone does not matter. */
+static Oid
+read_lane(int64 target_id)
 {
-	static HTAB *lanes = NULL;
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
-	LaneEntry  *entry;
 	Datum		values[1] = {Int64GetDatum(target_id)};
 	bool		isnull;
 	Oid			lane = EB_LANE_ANY;
 
-	if (lanes == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(LaneEntry)};
-
-		lanes = hash_create("eventbridge lanes", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS);
-	}
-	entry = hash_search(lanes, &target_id, HASH_FIND, NULL);
-	if (entry != NULL)
-		return entry->lane;
-
 	SPI_connect();
-	if (eb_internal_execute(&plan, "SELECT eventbridge._target_lane($1)",
-							1, types, values, NULL) > 0)
+	if (eb_internal_read(&plan, "SELECT eventbridge._target_lane($1)",
+						 1, types, values, NULL) > 0)
 	{
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
 										  SPI_tuptable->tupdesc, 1, &isnull);
@@ -108,6 +132,40 @@ eb_target_lane(int64 target_id)
 			lane = DatumGetObjectId(value);
 	}
 	SPI_finish();
+	return lane;
+}
+
+/*
+ * The lane that a target belongs to.  Remembered until a target or a role
+ * changes: see the head of this file for what happens when it does later.
+ */
+Oid
+eb_target_lane(int64 target_id)
+{
+	static HTAB *lanes = NULL;
+	static uint64 count = 0;
+	LaneEntry  *entry;
+	Oid			lane;
+
+	if (lanes != NULL && count != change_count)
+	{
+		hash_destroy(lanes);
+		lanes = NULL;
+	}
+	if (lanes == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(LaneEntry)};
+
+		find_sources();
+		count = change_count;
+		lanes = hash_create("eventbridge lanes", 64, &ctl,
+							HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(lanes, &target_id, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->lane;
+
+	lane = read_lane(target_id);
 	entry = hash_search(lanes, &target_id, HASH_ENTER, NULL);
 	entry->lane = lane;
 	return lane;
@@ -153,34 +211,7 @@ typedef struct TargetCache
 	uint64		generation;		/* of the settings in ARNs */
 } TargetCache;
 
-/* The tables that a target is read from. */
-static const char *const source_tables[] = {
-	"event_bus", "rule", "target", "queue", "topic", "log_group"
-};
-
 static TargetCache *target_cache = NULL;
-static Oid	source_oids[lengthof(source_tables)];
-
-/* Changes seen so far. */
-static uint64 change_count = 0;
-
-/* These may run at any time: they count, and nothing else. */
-static void
-count_table_change(Datum arg, Oid relid)
-{
-	for (int i = 0; i < lengthof(source_oids); i++)
-		if (relid == InvalidOid || relid == source_oids[i])
-		{
-			change_count++;
-			return;
-		}
-}
-
-static void
-count_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
-{
-	change_count++;
-}
 
 void
 eb_target_init(void)
@@ -211,8 +242,7 @@ get_target_cache(void)
 		target_cache->generation == eb_settings_generation)
 		return target_cache;
 
-	for (int i = 0; i < lengthof(source_tables); i++)
-		source_oids[i] = eb_relation(source_tables[i]);
+	find_sources();
 	context = AllocSetContextCreate(CurrentMemoryContext,
 									"eventbridge target cache",
 									ALLOCSET_SMALL_SIZES);

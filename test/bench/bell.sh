@@ -5,7 +5,8 @@
 # Eight writers, each transaction a row of their own table and:
 #	nothing			the plain insert
 #	pg_notify		a notification
-#	outbox			a row of a hand-written outbox, which nobody reads
+#	outbox			a row of a hand-written outbox, which nobody reads; the detail is
+#					a parameter, here and for events
 #	latch			a matched event; the background worker delivers it to a function
 #	notify			the same; eventbridge-worker, which listens, delivers it
 # Commits per second, the median of three rounds after one to warm up, and how
@@ -45,8 +46,8 @@ SQL
 declare -A with=(
 	[nothing]=""
 	[pg_notify]="SELECT pg_notify('bench', 'booked ' || :client_id || ' ' || random());"
-	[outbox]="INSERT INTO outbox (source, detail_type, detail) VALUES ('bench', 'appointment', '{\"status\": \"booked\", \"at\": null}');"
-	[event]="SELECT eventbridge.put_event('bench', 'appointment', '{\"status\": \"booked\", \"at\": null}');"
+	[outbox]="INSERT INTO outbox (source, detail_type, detail) VALUES ('bench', 'appointment', :detail);"
+	[event]="SELECT eventbridge.put_event('bench', 'appointment', :detail);"
 )
 for what in "${!with[@]}"; do
 	printf 'BEGIN;\nINSERT INTO appointments (note) VALUES (%s);\n%s\nCOMMIT;\n' "'bring the x-ray'" "${with[$what]}" > "$scratch/$what.sql"
@@ -81,7 +82,8 @@ round()
 	local script=$1 tps began puts=0
 	case $1 in latch | notify) script=event ;; esac
 	sql -c "TRUNCATE call, appointments, outbox"
-	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -f "$scratch/$script.sql" 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
+	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" \
+		-D 'detail={"status": "booked", "at": null}' -f "$scratch/$script.sql" 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
 	began=$(date +%s.%N)
 	[ $script = event ] && puts=$(sql -c "SELECT count(*) FROM appointments")
 	while [ "$(sql -c "SELECT count(*) FROM call")" -lt "$puts" ]; do

@@ -159,6 +159,19 @@ CALL run_deliveries();
 -- the batch was interrupted: what was in it is tried again, on its own
 SELECT error_code, attempts FROM delivery_retry WHERE event_id = :'event_id';
 DELETE FROM delivery_retry;
+-- what an invocation does to its own limit leaves no time-out behind
+CREATE FUNCTION public.unlimited(event jsonb) RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('eventbridge.invocation_timeout', '0', false)
+$$;
+SELECT put_targets('slow', jsonb_build_array(jsonb_build_object('Id', 'unlimited', 'Arn', arn('lambda', 'function:unlimited')))) -> 'FailedEntryCount';
+SELECT put_event('slow', 'x', '{}') AS event_id \gset
+SET eventbridge.invocation_timeout = '100ms';
+CALL run_deliveries();
+SELECT pg_sleep(0.2);
+SELECT status, current_setting('eventbridge.invocation_timeout') FROM explain_delivery(:'event_id');
+RESET eventbridge.invocation_timeout;
+SELECT remove_targets('slow', '{unlimited}') -> 'FailedEntryCount';
+DROP FUNCTION public.unlimited(jsonb);
 
 /* Bus to bus, until the hops are used up. */
 SET eventbridge.retry_delay = 1;

@@ -142,6 +142,71 @@ $node->stop;
 $node->start;
 delivered_ok('owed', 'delivered after a restart');
 
+# Switched off and on again, without a restart.
+sub switch
+{
+	my ($on) = @_;
+	$node->append_conf('postgresql.conf', "eventbridge.background_workers = $on");
+	$node->reload;
+}
+switch('off');
+$node->poll_query_until('postgres',
+	"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'");
+put('shop', 'switched');
+switch('on');
+delivered_ok('switched', 'what was put while there were no workers is delivered when there are');
+
+# With the bell "latch" a background worker notifies clients, also of what only
+# they deliver.
+$node->safe_psql('shop', <<'SQL');
+SET search_path = eventbridge, public;
+SELECT create_api_destination('hook', 'http://127.0.0.1:1/');
+SELECT put_rule('hook', '{"source": ["hook"]}');
+SELECT put_targets('hook', jsonb_build_array(jsonb_build_object('Id', 'h', 'RoleArn', current_user,
+	'Arn', 'arn:aws:events:us-east-1:000000000000:api-destination/hook')));
+SQL
+sub hears_ok
+{
+	my ($lane, $source, $name) = @_;
+	like($node->safe_psql('shop', join(";\n",
+				"LISTEN eventbridge_deliveries_$lane",
+				"SELECT eventbridge.worker_sleep($lane)",
+				'SET eventbridge.bell = latch',
+				qq{SELECT eventbridge.put_event('$source', 't', '{"v": "$name"}')},
+				('SELECT pg_sleep(0.1)') x 50)),
+		qr/Asynchronous notification "eventbridge_deliveries_$lane"/, $name);
+}
+hears_ok(0, 'shop', 'who sleeps is notified');
+hears_ok(1, 'hook', 'who sleeps is notified of what is for clients only');
+
+# A role that is gone has no worker, and none is tried.
+$node->safe_psql('shop', <<'SQL');
+CREATE ROLE passing LOGIN;
+SET search_path = eventbridge, public;
+CREATE FUNCTION public.passes(e jsonb) RETURNS void LANGUAGE sql AS 'SELECT';
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO passing;
+SELECT put_permission('passing', 'events:PutRule', 'passing');
+SET ROLE passing;
+SELECT put_rule('passing', '{"source": ["passing"]}');
+SELECT put_targets('passing', '[{"Id": "p", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:passes"}]');
+SQL
+switch('off');
+$node->poll_query_until('postgres',
+	"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'eventbridge worker'");
+put('passing', 'x');
+my $log = -s $node->logfile;
+$node->safe_psql('shop', <<'SQL');
+SELECT eventbridge.remove_targets('passing', '{p}'), eventbridge.delete_rule('passing'),
+	eventbridge.remove_permission('passing');
+DROP OWNED BY passing;
+DROP ROLE passing;
+SQL
+switch('on');
+put('shop', 'then');
+delivered_ok('then', 'others go on');
+unlike(slurp_file($node->logfile, $log), qr/role (with OID )?.*does not exist/,
+	'no worker is started for a role that is gone');
+
 $node->stop;
 
 # There is room for no more than the launcher.
