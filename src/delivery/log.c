@@ -113,10 +113,7 @@ enum
 
 static EbAppendLog delivery_log = {
 	.name = "delivery_log",
-	.index_suffix = "xid_no_idx",
-	.turn = "delivery_turn",
-	.nkeys = 2,
-	.keys = {LOG_XID, LOG_NO}
+	.turn = "delivery_turn"
 };
 
 /* Number of the transaction's next event. */

@@ -3,11 +3,11 @@
  * append.c
  *	  Appending rows to a log, many at a time.
  *
- * A log lies in EB_LOG_TURNS tables of equal shape, each with one index.
- * A sequence tells which of them is written to.  It is advanced outside of
- * transactions and read without a lock; nobody relies on it: a writer who
- * read it long ago still writes a row that is found, because readers look
- * into all tables.
+ * A log lies in EB_LOG_TURNS tables of equal shape.  A sequence tells which
+ * of them is written to.  It is advanced outside of transactions and read
+ * without a lock; nobody relies on it: a writer who read it long ago still
+ * writes a row that is found, because readers look into all tables.  So it
+ * need not be read each time, either.
  *
  * Rows are buffered and written a page at a time, when there are many and
  * before commit or prepare.  A row must be written under the subtransaction
@@ -26,12 +26,15 @@
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "log/append.h"
@@ -41,45 +44,124 @@
 #define FLUSH_ROWS	1000
 #define FLUSH_BYTES (1024 * 1024)
 
+/* For so many microseconds nobody asks again which table is written to. */
+#define TURN_INTERVAL	(100 * INT64CONST(1000))
+
 static EbAppendLog *logs = NULL;
 
-/* Which table is written to; reads the sequence's only page as nextval does. */
-int
-eb_append_turn(const EbAppendLog *log)
+/* May run at any time: says what is stale, and nothing else. */
+static void
+forget_relations(Datum arg, Oid relid)
 {
-	Relation	rel = relation_open(eb_relation(log->turn), AccessShareLock);
+	for (EbAppendLog *log = logs; log != NULL; log = log->next)
+	{
+		bool		concerned = !OidIsValid(relid) || relid == log->sequence;
+
+		for (int i = 0; i < EB_LOG_TURNS; i++)
+			concerned = concerned || relid == log->tables[i];
+		if (concerned)
+		{
+			log->found = false;
+			log->turn_read_at = 0;
+		}
+	}
+}
+
+/*
+ * Finds the log's relations by their names, unless they are known and have not
+ * changed since.  The shape of a row may have changed with them.
+ */
+static void
+find_relations(EbAppendLog *log)
+{
+	char		name[NAMEDATALEN];
+
+	if (log->found)
+		return;
+	log->sequence = eb_relation(log->turn);
+	for (int i = 0; i < EB_LOG_TURNS; i++)
+	{
+		snprintf(name, sizeof(name), "%s_%d", log->name, i);
+		log->tables[i] = eb_relation(name);
+	}
+	log->found = true;
+	if (log->desc != NULL && log->nrows == 0)
+	{
+		FreeTupleDesc(log->desc);
+		log->desc = NULL;
+	}
+}
+
+/*
+ * Opens one of the log's relations.  It may have been dropped, and created
+ * anew, since it was found.
+ */
+static Relation
+open_found(EbAppendLog *log, const Oid *relid, LOCKMODE mode)
+{
+	for (;;)
+	{
+		Relation	rel;
+
+		find_relations(log);
+		rel = try_relation_open(*relid, mode);
+		if (rel != NULL)
+			return rel;
+		log->found = false;
+	}
+}
+
+/* Reads the sequence's only page as nextval does. */
+static int64
+read_sequence(EbAppendLog *log)
+{
+	Relation	rel = open_found(log, &log->sequence, AccessShareLock);
 	Buffer		buffer = ReadBuffer(rel, 0);
 	Page		page;
 	ItemId		item;
 	HeapTupleData tuple;
-	int64		turn;
+	int64		value;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	item = PageGetItemId(page, FirstOffsetNumber);
 	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-	turn = ((Form_pg_sequence_data) GETSTRUCT(&tuple))->last_value;
+	value = ((Form_pg_sequence_data) GETSTRUCT(&tuple))->last_value;
 	UnlockReleaseBuffer(buffer);
 	relation_close(rel, AccessShareLock);
-	return (int) (turn % EB_LOG_TURNS);
+	return value;
+}
+
+/* Which table is written to, or was a moment ago. */
+int
+eb_append_turn(EbAppendLog *log)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (log->turn_read_at == 0 || now < log->turn_read_at ||
+		now - log->turn_read_at > TURN_INTERVAL)
+	{
+		log->last_turn = (int) (read_sequence(log) % EB_LOG_TURNS);
+		log->turn_read_at = now;
+	}
+	return log->last_turn;
 }
 
 /* Takes the shape of a row from one of the tables. */
 static void
 lookup_desc(EbAppendLog *log)
 {
-	char		name[NAMEDATALEN];
 	Relation	rel;
 	MemoryContext oldcontext;
 
+	find_relations(log);
 	if (log->desc != NULL)
 		return;
-	snprintf(name, sizeof(name), "%s_0", log->name);
-	rel = table_open(eb_relation(name), AccessShareLock);
+	rel = open_found(log, &log->tables[0], AccessShareLock);
 	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
 	log->desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	MemoryContextSwitchTo(oldcontext);
-	table_close(rel, AccessShareLock);
+	relation_close(rel, AccessShareLock);
 }
 
 /* Room for one more row. */
@@ -105,24 +187,59 @@ reserve(EbAppendLog *log)
 	}
 }
 
+/*
+ * Makes the entries of one index for rows that have been written.  The log has
+ * one index that our readers use.  There may be others: somebody's own, or one
+ * that REINDEX CONCURRENTLY is about to put in the place of ours.
+ */
+static void
+insert_index_entries(Relation rel, Oid index_oid, TupleTableSlot **slots,
+					 int nrows)
+{
+	Relation	index = index_open(index_oid, RowExclusiveLock);
+	IndexInfo  *info = BuildIndexInfo(index);
+	EState	   *estate = NULL;
+	ExprState  *predicate = NULL;
+
+	if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+	{
+		estate = CreateExecutorState();
+		predicate = ExecPrepareQual(info->ii_Predicate, estate);
+	}
+	for (int i = 0; i < nrows && info->ii_ReadyForInserts; i++)
+	{
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		if (estate != NULL)
+		{
+			ResetPerTupleExprContext(estate);
+			GetPerTupleExprContext(estate)->ecxt_scantuple = slots[i];
+			if (!ExecQual(predicate, GetPerTupleExprContext(estate)))
+				continue;
+		}
+		FormIndexDatum(info, slots[i], estate, values, nulls);
+		index_insert(index, values, nulls, &slots[i]->tts_tid, rel,
+					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+					 false, info);
+	}
+	if (estate != NULL)
+		FreeExecutorState(estate);
+
+	/* The lock stays until the end: rotation finds out by it. */
+	index_close(index, NoLock);
+}
+
 /* Writes the rows from "first" on, and their index entries. */
 static void
 write_rows(EbAppendLog *log, int first)
 {
 	int			turn = eb_append_turn(log);
 	int			nrows = log->nrows - first;
-	char		name[NAMEDATALEN];
-	Relation	rel;
-	Relation	index;
+	Relation	rel = open_found(log, &log->tables[turn], RowExclusiveLock);
+	List	   *indexes = RelationGetIndexList(rel);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nrows);
-	IndexInfo  *index_info;
-
-	snprintf(name, sizeof(name), "%s_%d", log->name, turn);
-	rel = table_open(eb_relation(name), RowExclusiveLock);
-	snprintf(name, sizeof(name), "%s_%d_%s", log->name, turn,
-			 log->index_suffix);
-	index = index_open(eb_relation(name), RowExclusiveLock);
-	index_info = BuildIndexInfo(index);
+	ListCell   *cell;
 
 	for (int i = 0; i < nrows; i++)
 	{
@@ -131,25 +248,16 @@ write_rows(EbAppendLog *log, int first)
 		ExecStoreHeapTuple(log->rows[first + i].tuple, slots[i], false);
 	}
 	heap_multi_insert(rel, slots, nrows, GetCurrentCommandId(true), 0, NULL);
+	foreach(cell, indexes)
+		insert_index_entries(rel, lfirst_oid(cell), slots, nrows);
 
 	for (int i = 0; i < nrows; i++)
-	{
-		Datum		values[lengthof(log->keys)];
-		bool		nulls[lengthof(log->keys)];
-
-		for (int key = 0; key < log->nkeys; key++)
-			values[key] = heap_getattr(log->rows[first + i].tuple,
-									   log->keys[key], log->desc,
-									   &nulls[key]);
-		index_insert(index, values, nulls, &slots[i]->tts_tid, rel,
-					 UNIQUE_CHECK_NO, false, index_info);
 		ExecDropSingleTupleTableSlot(slots[i]);
-	}
 	pfree(slots);
+	list_free(indexes);
 
-	/* Both locks stay until the end: rotation finds out by them. */
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
+	/* The lock stays until the end, like that of the index. */
+	relation_close(rel, NoLock);
 }
 
 /*
@@ -278,4 +386,5 @@ eb_append_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
+	CacheRegisterRelcacheCallback(forget_relations, (Datum) 0);
 }

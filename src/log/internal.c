@@ -153,6 +153,53 @@ eb_internal_read(SPIPlanPtr *plan, const char *sql, int nargs,
 	return nrows;
 }
 
+Datum
+eb_result(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+/* A string in the current memory context; NULL for null. */
+char *
+eb_result_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* 0 for null. */
+int64
+eb_result_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* InvalidOid for null. */
+Oid
+eb_result_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+/* False for null. */
+bool
+eb_result_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
 /*
  * Our locks look like locks on objects, with a class where those
  * have a column.  They are not advisory locks: user code that calls

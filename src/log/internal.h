@@ -23,6 +23,13 @@ extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
 							   int nargs, const Oid *types,
 							   Datum *values, const char *nulls);
 
+/* A column, from 1, of a row of the last statement's result, from 0. */
+extern Datum eb_result(uint64 row, int column, bool *isnull);
+extern char *eb_result_text(uint64 row, int column);
+extern int64 eb_result_int64(uint64 row, int column);
+extern Oid	eb_result_oid(uint64 row, int column);
+extern bool eb_result_bool(uint64 row, int column);
+
 /* A text argument; *null is set as SPI wants it. */
 extern Datum eb_text_or_null(const char *s, char *null);
 

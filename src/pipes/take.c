@@ -3,13 +3,14 @@
  * take.c
  *	  The next batches of a pipe.
  *
- * Records of a stream are read by thousands, as text, and cut into batches
- * one after the other, each in memory that is used again for the next.  A
- * stretch of them as long as a batch is parsed at once, as one JSON array, and
- * the filters look at its elements.  If they want all of it, which is the rule
- * because they have been asked when the rows were captured, it is a batch as
- * it is, and the enrichment gets what has been parsed here.  Otherwise the
- * batch is what they want of as many records as it takes to fill it.
+ * Records of a stream are listed by thousands, and cut into batches one after
+ * the other; only then are they made of what their packs hold, in memory that
+ * is used again for the next batch.  So what is listed and not delivered in
+ * this turn has cost little.
+ *
+ * Filters have been asked when the rows were captured, but for all pipes of
+ * the stream together, and before there were sequence numbers.  So they look
+ * again, at each record's tree, before its text is written.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,20 +28,23 @@
 
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "json/array.h"
 #include "log/internal.h"
 #include "pattern/pattern.h"
 #include "pipes/pipes.h"
 #include "stream/read.h"
 
-/* About so many records are read at once. */
+/* About so many records are read at once, or what takes so many bytes. */
 #define READ_RECORDS	10000
+#define READ_BYTES		(64 * 1024 * 1024)
+
+/* A batch that has so many bytes of text is full, as in AWS. */
+#define BATCH_BYTES		(6 * 1024 * 1024)
 
 typedef struct SourceRecord
 {
 	int64		tick;
-	int64		number;
-	TimestampTz time;
-	char	   *text;
+	EbPackedRecord packed;
 } SourceRecord;
 
 struct EbPipeTake
@@ -55,6 +59,13 @@ struct EbPipeTake
 	bool		held;			/* by a batch that failed */
 	int			window;			/* seconds */
 	TimestampTz too_old;		/* records from before then, if not 0 */
+	bool		wants_jsonb;	/* batches as jsonb, too */
+
+	/* what batches are made with */
+	EbUnpacker *unpacker;
+	StringInfoData text;
+	int		   *starts;
+	EbJsonbArray jsonb;
 
 	int			nrecords;		/* read */
 	int			size;			/* of the array */
@@ -67,13 +78,6 @@ struct EbPipeTake
 };
 
 typedef EbPipeTake Take;
-
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 number, isnull);
-}
 
 static void
 load_limits(Take *take, int64 pipe_id)
@@ -88,7 +92,7 @@ load_limits(Take *take, int64 pipe_id)
 	eb_internal_execute(&plan, "SELECT * FROM eventbridge._pipe_limits($1)",
 						1, types, values, NULL);
 	MemoryContextSwitchTo(context);
-	filters = column(0, 1, &isnull);
+	filters = eb_result(0, 1, &isnull);
 	if (!isnull)
 	{
 		ArrayType  *array = DatumGetArrayTypePCopy(filters);
@@ -104,12 +108,12 @@ load_limits(Take *take, int64 pipe_id)
 		for (int i = 0; i < take->nfilters; i++)
 			take->filters[i] = eb_pattern_detoast(elements[i]);
 	}
-	take->batch_size = DatumGetInt32(column(0, 2, &isnull));
-	take->held = DatumGetBool(column(0, 3, &isnull));
-	take->window = DatumGetInt32(column(0, 4, &isnull));
-	if (DatumGetInt32(column(0, 5, &isnull)) > 0)
+	take->batch_size = DatumGetInt32(eb_result(0, 2, &isnull));
+	take->held = DatumGetBool(eb_result(0, 3, &isnull));
+	take->window = DatumGetInt32(eb_result(0, 4, &isnull));
+	if (DatumGetInt32(eb_result(0, 5, &isnull)) > 0)
 		take->too_old = GetCurrentTimestamp() -
-			DatumGetInt32(column(0, 5, &isnull)) * USECS_PER_SEC;
+			DatumGetInt32(eb_result(0, 5, &isnull)) * USECS_PER_SEC;
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -122,55 +126,55 @@ load_range(EbStreamRange *range, uint64 row)
 	bool		isnull;
 
 	memset(range, 0, sizeof(EbStreamRange));
-	range->stream_id = DatumGetInt64(column(row, 1, &isnull));
-	range->tick = DatumGetInt64(column(row, 2, &isnull));
+	range->stream_id = DatumGetInt64(eb_result(row, 1, &isnull));
+	range->tick = DatumGetInt64(eb_result(row, 2, &isnull));
 	eb_position_parse(&range->earlier,
-					  TextDatumGetCString(column(row, 3, &isnull)));
+					  TextDatumGetCString(eb_result(row, 3, &isnull)));
 	eb_position_parse(&range->later,
-					  TextDatumGetCString(column(row, 4, &isnull)));
-	range->after = DatumGetInt64(column(row, 5, &isnull));
+					  TextDatumGetCString(eb_result(row, 4, &isnull)));
+	range->after = DatumGetInt64(eb_result(row, 5, &isnull));
 	range->since = DT_NOBEGIN;
 }
 
-static void
+/* Adds records of the range; false if there are more in it. */
+static bool
 add_records(Take *take, const EbStreamRange *range, int max_records)
 {
+	EbStreamRecords read;
 	int			n;
-	EbStreamRecord *records = eb_stream_read(range, max_records, &n);
 
-	if (take->nrecords + n > take->size)
+	eb_stream_read(range, max_records, READ_BYTES, &read);
+	n = take->nrecords + read.nrecords;
+	if (n > take->size)
 	{
-		take->size = take->nrecords + n + take->nrecords / 2;
+		take->size = n + n / 2;
 		take->records = take->records == NULL ?
-			MemoryContextAllocHuge(CurrentMemoryContext,
-								   sizeof(SourceRecord) * take->size) :
+			palloc(sizeof(SourceRecord) * take->size) :
 			repalloc_huge(take->records, sizeof(SourceRecord) * take->size);
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < read.nrecords; i++)
 	{
 		SourceRecord *record = &take->records[take->nrecords++];
 
 		record->tick = range->tick;
-		record->number = records[i].number;
-		record->time = records[i].time;
-		record->text = records[i].text;
+		record->packed = read.records[i];
 	}
-	pfree(records);
+	pfree(read.records);
+	return read.complete;
 }
 
 static void
-read_stream(Take *take, int64 pipe_id)
+read_stream(Take *take)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
 	int			size = take->batch_size;
 	int			limit = take->held && take->nfilters == 0 ? size :
 		Max(size, READ_RECORDS / size * size);
-	Datum		values[1] = {Int64GetDatum(pipe_id)};
+	Datum		values[1] = {Int64GetDatum(take->pipe_id)};
 	MemoryContext context = CurrentMemoryContext;
 	EbStreamRange *ranges;
 	int			nranges;
-	int			i;
 
 	nranges = (int) eb_internal_execute(&plan,
 										"SELECT stream_id, tick, earlier::text, later::text, after"
@@ -178,38 +182,22 @@ read_stream(Take *take, int64 pipe_id)
 										1, types, values, NULL);
 	MemoryContextSwitchTo(context);
 	ranges = palloc(sizeof(EbStreamRange) * Max(nranges, 1));
-	for (i = 0; i < nranges; i++)
+	for (int i = 0; i < nranges; i++)
 		load_range(&ranges[i], i);
 	SPI_freetuptable(SPI_tuptable);
 	/* So that others see the tick, and the tables of positions can rotate. */
 	eb_commit_lazily();
 	MemoryContextSwitchTo(context);
 
-	for (i = 0; i < nranges && take->nrecords < limit; i++)
-		add_records(take, &ranges[i], limit - take->nrecords);
-	/* A batch that is read to the limit may have more. */
-	take->at_end = nranges > 0 && take->nrecords < limit;
+	take->at_end = nranges > 0;
+	for (int i = 0; i < nranges && take->at_end; i++)
+		take->at_end = take->nrecords < limit &&
+			add_records(take, &ranges[i], limit - take->nrecords);
 	if (take->at_end)
 		take->end_tick = ranges[nranges - 1].tick;
 }
 
 /* ---- cutting ---- */
-
-/* The texts of records as one JSON array. */
-static char *
-join_records(SourceRecord **records, int n)
-{
-	StringInfoData out;
-
-	initStringInfo(&out);
-	for (int i = 0; i < n; i++)
-	{
-		appendStringInfoChar(&out, i == 0 ? '[' : ',');
-		appendStringInfoString(&out, records[i]->text);
-	}
-	appendStringInfoChar(&out, ']');
-	return out.data;
-}
 
 static bool
 passes(const Take *take, const JsonbValue *record)
@@ -217,116 +205,105 @@ passes(const Take *take, const JsonbValue *record)
 	for (int i = 0; i < take->nfilters; i++)
 		if (eb_pattern_matches_value(take->filters[i], record))
 			return true;
-	return false;
+	return take->nfilters == 0;
 }
 
 static bool
 is_expired(const Take *take, const SourceRecord *record)
 {
-	return record->time < take->too_old;
+	return record->packed.time < take->too_old;
 }
 
 /*
- * Leaves those of the records which the filters want; returns their number.
- * If these are all, *text and *parsed are the array of them.
+ * Adds the next record of the take to the batch, if the filters want it.
+ * False if the batch is full before.
  */
-static int
-filter(const Take *take, SourceRecord **records, int n, char **text,
-	   Jsonb **parsed)
-{
-	JsonbIterator *it;
-	JsonbValue	record;
-	int			nwanted = 0;
-
-	*text = NULL;
-	*parsed = NULL;
-	if (take->nfilters == 0)
-		return n;
-	*text = join_records(records, n);
-	*parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-												 CStringGetDatum(*text)));
-	it = JsonbIteratorInit(&(*parsed)->root);
-	(void) JsonbIteratorNext(&it, &record, true);
-	for (int i = 0; i < n; i++)
-	{
-		if (JsonbIteratorNext(&it, &record, true) != WJB_ELEM)
-			elog(ERROR, "unexpected number of records");
-		if (passes(take, &record))
-			records[nwanted++] = records[i];
-	}
-	return nwanted;
-}
-
-/* Collects records that the filters want, all of them expired or none. */
-static int
-collect(Take *take, EbPipeBatch *batch, SourceRecord **wanted)
-{
-	int			nwanted = 0;
-
-	batch->expired = is_expired(take, &take->records[take->next]);
-	while (nwanted < take->batch_size && take->next < take->nrecords)
-	{
-		int			n = 0;
-		int			nleft;
-		char	   *text;
-		Jsonb	   *parsed;
-
-		CHECK_FOR_INTERRUPTS();
-		while (nwanted + n < take->batch_size &&
-			   take->next < take->nrecords &&
-			   is_expired(take, &take->records[take->next]) == batch->expired)
-			wanted[nwanted + n++] = &take->records[take->next++];
-		if (n == 0)
-			break;
-		nleft = filter(take, wanted + nwanted, n, &text, &parsed);
-		if (nwanted == 0 && nleft == n)
-		{
-			batch->records = text;
-			batch->parsed = parsed;
-		}
-		else if (nleft > 0)
-			batch->records = NULL;
-		nwanted += nleft;
-	}
-	return nwanted;
-}
-
-/* May a batch that is not full wait for more? */
 static bool
-may_wait(const Take *take, const EbPipeBatch *batch, SourceRecord **wanted)
+cut_record(Take *take, EbPipeBatch *batch)
 {
-	if (batch->nrecords == take->batch_size || batch->expired ||
-		take->next < take->nrecords)
+	const SourceRecord *record = &take->records[take->next];
+	StringInfo	text = &take->text;
+	int			len = text->len;
+	JsonbValue *tree = NULL;
+
+	eb_unpack(take->unpacker, &record->packed, record->tick);
+	if (take->nfilters > 0 || take->wants_jsonb)
+		tree = eb_unpacked_tree(take->unpacker);
+	if (passes(take, tree))
+	{
+		appendStringInfoChar(text, batch->nrecords == 0 ? '[' : ',');
+		take->starts[batch->nrecords] = text->len;
+		eb_unpacked_text(take->unpacker, text);
+		if (batch->nrecords > 0 && text->len >= BATCH_BYTES)
+		{
+			text->len = len;
+			return false;
+		}
+		if (take->wants_jsonb)
+		{
+			Jsonb	   *jsonb = JsonbValueToJsonb(tree);
+
+			eb_jsonb_array_add(&take->jsonb, jsonb);
+			pfree(jsonb);
+		}
+		if (batch->nrecords++ == 0)
+		{
+			batch->oldest = record->packed.time;
+			batch->first_tick = record->tick;
+			batch->first_number = record->packed.number;
+		}
+	}
+	take->next++;
+	return true;
+}
+
+/* Cuts records which the filters want, all expired or none. */
+static void
+cut_records(Take *take, EbPipeBatch *batch)
+{
+	resetStringInfo(&take->text);
+	eb_jsonb_array_reset(&take->jsonb);
+	batch->expired = is_expired(take, &take->records[take->next]);
+	while (batch->nrecords < take->batch_size &&
+		   take->next < take->nrecords &&
+		   is_expired(take, &take->records[take->next]) == batch->expired)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!cut_record(take, batch))
+			break;
+	}
+}
+
+/* May the batch wait for more? */
+static bool
+may_wait(const Take *take, const EbPipeBatch *batch)
+{
+	if (batch->expired || take->next < take->nrecords ||
+		batch->nrecords == take->batch_size)
 		return false;
 	if (!take->at_end)
 		return take->nbatches > 0;	/* the next read brings more */
-	return take->window > 0 &&
-		wanted[0]->time > GetCurrentTimestamp() - take->window * USECS_PER_SEC;
+	return take->window > 0 && batch->oldest >
+		GetCurrentTimestamp() - take->window * USECS_PER_SEC;
 }
 
+/* Points the batch to what was cut. */
 static void
-fill_batch(EbPipeBatch *batch, SourceRecord **wanted)
+show_records(Take *take, EbPipeBatch *batch)
 {
-	int			n = batch->nrecords;
-
-	batch->oldest = TimestampTzGetDatum(wanted[0]->time);
-	batch->first_tick = wanted[0]->tick;
-	batch->first_number = wanted[0]->number;
-	batch->each = palloc(sizeof(char *) * n);
-	for (int i = 0; i < n; i++)
-		batch->each[i] = wanted[i]->text;
-	if (batch->records == NULL)
-	{
-		batch->records = join_records(wanted, n);
-		batch->parsed = NULL;
-	}
+	appendStringInfoChar(&take->text, ']');
+	take->starts[batch->nrecords] = take->text.len;
+	batch->records = take->text.data;
+	batch->records_len = take->text.len;
+	batch->starts = take->starts;
+	if (take->wants_jsonb)
+		batch->parsed = eb_jsonb_array_make(&take->jsonb);
 }
 
 /* The next batch of the records that were read. */
 static bool
 cut_batch(Take *take, EbPipeBatch *batch)
 {
-	SourceRecord **wanted;
 	int			first = take->next;
 
 	if (take->next == take->nrecords)
@@ -337,22 +314,18 @@ cut_batch(Take *take, EbPipeBatch *batch)
 		batch->number = PG_INT64_MAX;
 		return take->at_end;
 	}
-	wanted = palloc(sizeof(SourceRecord *) * take->batch_size);
-	batch->nrecords = collect(take, batch, wanted);
+	cut_records(take, batch);
 	batch->tick = take->records[take->next - 1].tick;
-	batch->number = take->records[take->next - 1].number;
+	batch->number = take->records[take->next - 1].packed.number;
 	if (batch->nrecords == 0)
-	{
-		batch->records = NULL;
 		batch->nrecords = take->next - first;
-	}
-	else if (may_wait(take, batch, wanted))
+	else if (may_wait(take, batch))
 	{
 		take->done = true;
 		return false;
 	}
 	else
-		fill_batch(batch, wanted);
+		show_records(take, batch);
 	take->nbatches++;
 	/* What is behind a batch that had failed is read when it is done. */
 	if (take->held)
@@ -379,12 +352,15 @@ receive(Take *take, EbPipeBatch *batch)
 	if (n > 0)
 	{
 		bool		isnull;
-		Datum		records = column(0, 1, &isnull);
+		Datum		records = eb_result(0, 1, &isnull);
 
 		if (!isnull)
+		{
 			batch->records = TextDatumGetCString(records);
-		batch->nrecords = DatumGetInt32(column(0, 2, &isnull));
-		batch->oldest = column(0, 3, &isnull);
+			batch->records_len = strlen(batch->records);
+		}
+		batch->nrecords = DatumGetInt32(eb_result(0, 2, &isnull));
+		batch->oldest = DatumGetTimestampTz(eb_result(0, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return n > 0;
@@ -392,25 +368,41 @@ receive(Take *take, EbPipeBatch *batch)
 
 /* ---- both ---- */
 
-/* Begins to take batches of a pipe; what it keeps is in the current context. */
+/*
+ * Begins to take batches of a pipe's stream; what it keeps is in the current
+ * context.  Commits.
+ */
 EbPipeTake *
-eb_pipe_take(int64 pipe_id, bool from_queue)
+eb_pipe_take_stream(int64 pipe_id, bool wants_jsonb)
 {
 	EbPipeTake *take = palloc0(sizeof(EbPipeTake));
 
 	take->pipe_id = pipe_id;
-	take->from_queue = from_queue;
-	if (!from_queue)
-	{
-		load_limits(take, pipe_id);
-		read_stream(take, pipe_id);
-	}
+	take->wants_jsonb = wants_jsonb;
+	load_limits(take, pipe_id);
+	take->unpacker = eb_unpacker_create();
+	initStringInfo(&take->text);
+	eb_jsonb_array_init(&take->jsonb);
+	take->starts = palloc(sizeof(int) * (take->batch_size + 1));
+	read_stream(take);
+	return take;
+}
+
+/* Likewise, of a queue. */
+EbPipeTake *
+eb_pipe_take_queue(int64 pipe_id)
+{
+	EbPipeTake *take = palloc0(sizeof(EbPipeTake));
+
+	take->pipe_id = pipe_id;
+	take->from_queue = true;
 	return take;
 }
 
 /*
- * The next batch, in the current context; false if there are no more in this take.
- * Messages of a queue stay locked until the end of the transaction.
+ * The next batch; false if there are no more in this take.  It lasts until the
+ * one after it, or the current context, is gone.  Messages of a queue stay
+ * locked until the end of the transaction.
  */
 bool
 eb_pipe_next_batch(EbPipeTake *take, EbPipeBatch *batch)

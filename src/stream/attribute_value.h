@@ -40,6 +40,10 @@ extern int64 eb_attribute_numeric(Numeric number, JsonbPair *result);
 extern bool eb_attribute_values_equal(const JsonbPair *a, const JsonbPair *b);
 
 /* json_tree.c */
+extern void eb_tree_object(JsonbValue *object, int max_members);
+extern JsonbValue *eb_tree_add(JsonbValue *object, const char *name);
+extern void eb_tree_add_string(JsonbValue *object, const char *name,
+							   const char *value);
 extern void eb_append_json_string(StringInfo out, const char *text, int len);
 extern void eb_append_json(StringInfo out, const JsonbValue *value,
 						   int limit);

@@ -286,46 +286,15 @@ eb_write_constants(EbCapture *capture)
 					 eb_event_name(event), capture->region);
 }
 
-/* Adds a member to an object under construction; its value is to be set. */
-static JsonbValue *
-add_member(JsonbValue *object, const char *name)
-{
-	JsonbPair  *pair = &object->val.object.pairs[object->val.object.nPairs++];
-
-	memset(pair, 0, sizeof(JsonbPair));
-	pair->key.type = jbvString;
-	pair->key.val.string.val = (char *) name;
-	pair->key.val.string.len = strlen(name);
-	return &pair->value;
-}
-
-static void
-add_string(JsonbValue *object, const char *name, const char *value)
-{
-	JsonbValue *member = add_member(object, name);
-
-	member->type = jbvString;
-	member->val.string.val = (char *) value;
-	member->val.string.len = strlen(value);
-}
-
-static void
-init_object(JsonbValue *object, int max_members)
-{
-	object->type = jbvObject;
-	object->val.object.nPairs = 0;
-	object->val.object.pairs = palloc(sizeof(JsonbPair) * Max(max_members, 1));
-}
-
 /* The members of a record, at its top, that are the same for every row. */
 static void
 add_constants(JsonbValue *record, EbEventName event, const char *arn)
 {
-	add_string(record, "eventName", eb_event_name(event));
-	add_string(record, "eventVersion", "1.1");
-	add_string(record, "eventSource", "aws:dynamodb");
-	add_string(record, "awsRegion", pstrdup(eb_guc_region));
-	add_string(record, "eventSourceARN", arn);
+	eb_tree_add_string(record, "eventName", eb_event_name(event));
+	eb_tree_add_string(record, "eventVersion", "1.1");
+	eb_tree_add_string(record, "eventSource", "aws:dynamodb");
+	eb_tree_add_string(record, "awsRegion", pstrdup(eb_guc_region));
+	eb_tree_add_string(record, "eventSourceARN", arn);
 }
 
 #define NCONSTANTS	5
@@ -442,7 +411,7 @@ judge_filters(EbCapture *capture, const char *arn)
 		JsonbValue	constants;
 		EbVerdict	verdict;
 
-		init_object(&constants, NCONSTANTS);
+		eb_tree_object(&constants, NCONSTANTS);
 		add_constants(&constants, event, arn);
 
 		verdict = wants_everything(capture) ? EB_VERDICT_ALWAYS :
@@ -486,9 +455,9 @@ add_image(EbCapture *capture, EbEventName event, JsonbValue *dynamodb,
 {
 	EbSkeleton *skeleton = &capture->skeletons[event];
 	EbImage    *image = old_image ? &capture->old_image : &capture->new_image;
-	JsonbValue *object = add_member(dynamodb, name);
+	JsonbValue *object = eb_tree_add(dynamodb, name);
 
-	init_object(object, ncolumns);
+	eb_tree_object(object, ncolumns);
 	for (int i = 0; i < ncolumns; i++)
 	{
 		int			column = columns == NULL ? i : columns[i];
@@ -498,7 +467,7 @@ add_image(EbCapture *capture, EbEventName event, JsonbValue *dynamodb,
 		if (is_named(capture, event, path))
 		{
 			eb_attribute_value_object(&image->cells[column].value,
-									  add_member(object, capture->columns[column].name));
+									  eb_tree_add(object, capture->columns[column].name));
 			skeleton->cells[skeleton->ncells].old_image = old_image;
 			skeleton->cells[skeleton->ncells].column = column;
 			skeleton->ncells++;
@@ -511,7 +480,7 @@ add_image(EbCapture *capture, EbEventName event, JsonbValue *dynamodb,
 static void
 add_changed(EbCapture *capture, EbSkeleton *skeleton)
 {
-	JsonbValue *member = add_member(&skeleton->root, EB_CHANGED);
+	JsonbValue *member = eb_tree_add(&skeleton->root, EB_CHANGED);
 
 	member->type = jbvArray;
 	member->val.array.rawScalar = false;
@@ -531,36 +500,36 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 
 	skeleton->cells = palloc(sizeof(skeleton->cells[0]) *
 							 (capture->ncolumns * 2 + capture->nkeys + 1));
-	init_object(&skeleton->root, NCONSTANTS + 4);
+	eb_tree_object(&skeleton->root, NCONSTANTS + 4);
 
 	skeleton->needs_event_id = is_named(capture, event, "eventID");
 	if (skeleton->needs_event_id)
 	{
-		member = add_member(&skeleton->root, "eventID");
+		member = eb_tree_add(&skeleton->root, "eventID");
 		member->type = jbvString;
 		member->val.string.val = capture->event_id;
 		member->val.string.len = 32;
 	}
 	add_constants(&skeleton->root, event, arn);
 
-	dynamodb = add_member(&skeleton->root, "dynamodb");
-	init_object(dynamodb, 7);
-	add_string(dynamodb, "StreamViewType", eb_view_type_name(view));
+	dynamodb = eb_tree_add(&skeleton->root, "dynamodb");
+	eb_tree_object(dynamodb, 7);
+	eb_tree_add_string(dynamodb, "StreamViewType", eb_view_type_name(view));
 	if (is_named(capture, event, "dynamodb.ApproximateCreationDateTime"))
 	{
-		skeleton->time = add_member(dynamodb, "ApproximateCreationDateTime");
+		skeleton->time = eb_tree_add(dynamodb, "ApproximateCreationDateTime");
 		skeleton->time->type = jbvNumeric;
 	}
 	if (is_named(capture, event, "dynamodb.SizeBytes"))
 	{
-		skeleton->size = add_member(dynamodb, "SizeBytes");
+		skeleton->size = eb_tree_add(dynamodb, "SizeBytes");
 		skeleton->size->type = jbvNumeric;
 	}
 	skeleton->needs_sequence_number =
 		is_named(capture, event, "dynamodb.SequenceNumber");
 	if (skeleton->needs_sequence_number)
 	{
-		member = add_member(dynamodb, "SequenceNumber");
+		member = eb_tree_add(dynamodb, "SequenceNumber");
 		member->type = jbvString;
 		member->val.string.val = capture->sequence_number;
 		member->val.string.len = EB_SEQUENCE_NUMBER_LEN;
@@ -578,10 +547,10 @@ build_skeleton(EbCapture *capture, EbEventName event, const char *arn)
 		add_changed(capture, skeleton);
 	if (event == EB_EVENT_REMOVE && is_named(capture, event, EB_USER_IDENTITY))
 	{
-		skeleton->identity = add_member(&skeleton->root, EB_USER_IDENTITY);
-		init_object(skeleton->identity, 2);
-		add_string(skeleton->identity, "type", EB_EXPIRY_TYPE);
-		add_string(skeleton->identity, "principalId", EB_EXPIRY_PRINCIPAL);
+		skeleton->identity = eb_tree_add(&skeleton->root, EB_USER_IDENTITY);
+		eb_tree_object(skeleton->identity, 2);
+		eb_tree_add_string(skeleton->identity, "type", EB_EXPIRY_TYPE);
+		eb_tree_add_string(skeleton->identity, "principalId", EB_EXPIRY_PRINCIPAL);
 	}
 }
 

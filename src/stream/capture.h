@@ -177,6 +177,11 @@ typedef struct EbCapture
 	int		   *keys;			/* indexes of columns, in the key's order */
 	bool		has_varlena;	/* some column's length varies */
 
+	/* the same in jsonb's order, none twice; of who reads packs only */
+	int		   *sorted_columns;
+	int			nsorted_keys;
+	int		   *sorted_keys;
+
 	/* parts of the record's text that no row changes */
 	char	   *head[EB_NEVENTS];	/* from behind eventID to the time */
 	char	   *tail;			/* from StreamViewType on */
@@ -242,8 +247,14 @@ extern EbCell *eb_get_cell(EbCapture *capture, EbImage *image, int column);
 extern void eb_write_event_id(EbCapture *capture);
 extern Size eb_value_length(EbCapture *capture, EbImage *image, int column);
 extern int64 eb_record_size(EbCapture *capture, EbEventName event);
-extern void eb_record_text(EbCapture *capture, const EbRecord *record,
-						   StringInfo head, StringInfo tail);
+extern void eb_record_head(EbCapture *capture, const EbRecord *record,
+						   StringInfo out);
+extern void eb_record_tail(EbCapture *capture, const EbRecord *record,
+						   StringInfo out);
+
+/* record_tree.c */
+extern void eb_record_tree(EbCapture *capture, const EbRecord *record,
+						   const char *sequence_number, JsonbValue *root);
 
 /* pack.c */
 extern void eb_pack_init(void);

@@ -16,6 +16,41 @@
 
 #include "stream/attribute_value.h"
 
+/* An empty object with room for so many members. */
+void
+eb_tree_object(JsonbValue *object, int max_members)
+{
+	object->type = jbvObject;
+	object->val.object.nPairs = 0;
+	object->val.object.pairs = palloc(sizeof(JsonbPair) * Max(max_members, 1));
+}
+
+/*
+ * Adds a member to an object that has room for it, and points to the name;
+ * its value is to be set.
+ */
+JsonbValue *
+eb_tree_add(JsonbValue *object, const char *name)
+{
+	JsonbPair  *pair = &object->val.object.pairs[object->val.object.nPairs++];
+
+	memset(pair, 0, sizeof(JsonbPair));
+	pair->key.type = jbvString;
+	pair->key.val.string.val = (char *) name;
+	pair->key.val.string.len = strlen(name);
+	return &pair->value;
+}
+
+void
+eb_tree_add_string(JsonbValue *object, const char *name, const char *value)
+{
+	JsonbValue *member = eb_tree_add(object, name);
+
+	member->type = jbvString;
+	member->val.string.val = (char *) value;
+	member->val.string.len = strlen(value);
+}
+
 /* Appends a string with its quotation marks. */
 void
 eb_append_json_string(StringInfo out, const char *text, int len)

@@ -48,10 +48,7 @@ PG_FUNCTION_INFO_V1(eb_filter_names);
 
 static EbAppendLog stream_log = {
 	.name = "stream_log",
-	.index_suffix = "xid_idx",
-	.turn = "stream_turn",
-	.nkeys = 1,
-	.keys = {EB_STREAM_LOG_XID}
+	.turn = "stream_turn"
 };
 
 EbStreamWake eb_stream_wake = NULL;

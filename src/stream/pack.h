@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
+#include "utils/jsonb.h"
 
 #define PACK_VERSION	1
 
@@ -28,17 +29,29 @@ typedef enum ValueTag
 	VALUE_JSON
 } ValueTag;
 
+/* A record in its pack. */
+typedef struct EbPackedRecord
+{
+	int64		number;
+	TimestampTz time;
+	bytea	   *pack;
+	const char *data;			/* its event id, and all behind */
+	const char *end;
+} EbPackedRecord;
+
+typedef void (*EbPackedRecordSink) (const EbPackedRecord *record, void *arg);
+
 /* unpack.c */
 typedef struct EbUnpacker EbUnpacker;
-typedef void (*EbNumberSink) (int64 number, TimestampTz time, void *arg);
-typedef void (*EbRecordSink) (int64 number, TimestampTz time, StringInfo head,
-							  StringInfo tail, void *arg);
+
+extern void eb_pack_scan(bytea *pack, int64 after, EbPackedRecordSink sink,
+						 void *arg);
 
 extern EbUnpacker *eb_unpacker_create(void);
 extern void eb_unpacker_destroy(EbUnpacker *unpacker);
-extern void eb_unpack_numbers(bytea *data, int64 after, EbNumberSink sink,
-							  void *arg);
-extern void eb_unpack_records(EbUnpacker *unpacker, bytea *data, int64 after,
-							  int64 up_to, EbRecordSink sink, void *arg);
+extern void eb_unpack(EbUnpacker *unpacker, const EbPackedRecord *record,
+					  int64 tick);
+extern void eb_unpacked_text(EbUnpacker *unpacker, StringInfo out);
+extern JsonbValue *eb_unpacked_tree(EbUnpacker *unpacker);
 
 #endif							/* EB_PACK_H */

@@ -8,8 +8,9 @@
  * and have ended since, and all from there on to this one.  Its packs come in
  * any order, and it may be larger than memory.  So while it is read, only the
  * packs are kept that can have one of the first max_records: after twice as
- * many numbers were seen, the upper half is dropped, and with it all packs
- * that begin above, now and later.  Only then are records made.
+ * many were seen, the upper half is dropped, and with it all packs that begin
+ * above, now and later.  If even the packs of so many are too large, fewer
+ * have to do.  Records are left in their packs; see unpack.c.
  *
  * Locks on the log do not outlast the call, so that it can be rotated while a
  * pipe works on what it has read.
@@ -52,75 +53,85 @@ typedef struct KeptPack
 typedef struct Reading
 {
 	const EbStreamRange *range;
-	MemoryContext context;		/* of packs and numbers */
-
 	int			max_records;
+	Size		max_bytes;		/* of packs */
 	int64		up_to;			/* higher numbers are not wanted */
-	int64	   *numbers;
-	int			nnumbers;
-	int			numbers_size;
+
+	EbPackedRecord *records;
+	int			nrecords;
+	int			records_size;
 	KeptPack   *packs;
 	int			npacks;
 	int			packs_size;
-
-	EbStreamRecord *records;
-	int			nrecords;
+	Size		bytes;			/* of the packs */
 } Reading;
-
-static int
-compare_numbers(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
 
 static int
 compare_records(const void *a, const void *b)
 {
-	return compare_numbers(&((const EbStreamRecord *) a)->number,
-						   &((const EbStreamRecord *) b)->number);
+	int64		x = ((const EbPackedRecord *) a)->number;
+	int64		y = ((const EbPackedRecord *) b)->number;
+
+	return x < y ? -1 : x > y;
 }
 
 /* ---- what is wanted ---- */
 
-/* Forgets all but the lowest max_records numbers, and the packs above. */
+/* Forgets all but the lowest max_records, and the packs above. */
 static void
 cut(Reading *reading)
 {
 	int			nkept = 0;
 
-	qsort(reading->numbers, reading->nnumbers, sizeof(int64),
-		  compare_numbers);
-	reading->nnumbers = Min(reading->nnumbers, reading->max_records);
-	if (reading->nnumbers == 0)
+	qsort(reading->records, reading->nrecords, sizeof(EbPackedRecord),
+		  compare_records);
+	if (reading->nrecords <= reading->max_records)
 		return;
-	reading->up_to = reading->numbers[reading->nnumbers - 1];
+	reading->nrecords = reading->max_records;
+	reading->up_to = reading->records[reading->nrecords - 1].number;
 	for (int i = 0; i < reading->npacks; i++)
 	{
 		if (reading->packs[i].first_number <= reading->up_to)
+		{
 			reading->packs[nkept++] = reading->packs[i];
-		else
-			pfree(reading->packs[i].data);
+			continue;
+		}
+		reading->bytes -= VARSIZE(reading->packs[i].data);
+		pfree(reading->packs[i].data);
 	}
 	reading->npacks = nkept;
 }
 
+/* Forgets what is too much. */
 static void
-note_number(int64 number, TimestampTz time, void *arg)
+cut_to_limits(Reading *reading)
+{
+	if (reading->nrecords / 2 >= reading->max_records)
+		cut(reading);
+	while (reading->bytes > reading->max_bytes && reading->max_records > 1)
+	{
+		reading->max_records = Min(reading->max_records,
+								   Max(reading->nrecords, 2)) / 2;
+		cut(reading);
+	}
+}
+
+static void
+note_record(const EbPackedRecord *record, void *arg)
 {
 	Reading    *reading = arg;
 
-	if (number > reading->up_to || time <= reading->range->since)
+	if (record->number > reading->up_to ||
+		record->time <= reading->range->since)
 		return;
-	if (reading->nnumbers == reading->numbers_size)
+	if (reading->nrecords == reading->records_size)
 	{
-		reading->numbers_size *= 2;
-		reading->numbers = repalloc_huge(reading->numbers, sizeof(int64) *
-										 reading->numbers_size);
+		reading->records_size *= 2;
+		reading->records = repalloc_huge(reading->records,
+										 sizeof(EbPackedRecord) *
+										 reading->records_size);
 	}
-	reading->numbers[reading->nnumbers++] = number;
+	reading->records[reading->nrecords++] = *record;
 }
 
 /* Keeps the pack, if some of its records may be wanted. */
@@ -128,8 +139,7 @@ static void
 consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
 {
 	const EbStreamRange *range = reading->range;
-	int			nbefore = reading->nnumbers;
-	MemoryContext oldcontext;
+	int			nbefore = reading->nrecords;
 	KeptPack   *kept;
 	bool		isnull;
 	int64		first;
@@ -144,7 +154,6 @@ consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
 	if (first > reading->up_to)
 		return;
 
-	oldcontext = MemoryContextSwitchTo(reading->context);
 	if (reading->npacks == reading->packs_size)
 	{
 		reading->packs_size *= 2;
@@ -155,14 +164,15 @@ consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
 	kept->data = DatumGetByteaPCopy(heap_getattr(tuple, EB_STREAM_LOG_PACK,
 												 desc, &isnull));
 	kept->first_number = first;
-	eb_unpack_numbers(kept->data, range->after, note_number, reading);
-	if (reading->nnumbers == nbefore)
+	eb_pack_scan(kept->data, range->after, note_record, reading);
+	if (reading->nrecords == nbefore)
+	{
 		pfree(kept->data);
-	else
-		reading->npacks++;
-	if (reading->nnumbers / 2 >= reading->max_records)
-		cut(reading);
-	MemoryContextSwitchTo(oldcontext);
+		return;
+	}
+	reading->bytes += VARSIZE(kept->data);
+	reading->npacks++;
+	cut_to_limits(reading);
 }
 
 /* ---- reading ---- */
@@ -226,77 +236,37 @@ read_table(Reading *reading, int turn, Snapshot snapshot)
 	table_close(rel, AccessShareLock);
 }
 
-/* Makes a record, in the caller's memory context. */
-static void
-make_record(int64 number, TimestampTz time, StringInfo head, StringInfo tail,
-			void *arg)
-{
-	Reading    *reading = arg;
-	EbStreamRecord *record;
-	char		sequence_number[64];
-	int			len;
-	char	   *text;
-
-	if (time <= reading->range->since)
-		return;
-	if (reading->nrecords == reading->nnumbers)
-		elog(ERROR, "a pack of stream records has changed");
-	len = snprintf(sequence_number, sizeof(sequence_number),
-				   INT64_FORMAT "%019lld", reading->range->tick,
-				   (long long) number);
-	text = palloc(head->len + len + tail->len + 1);
-	memcpy(text, head->data, head->len);
-	memcpy(text + head->len, sequence_number, len);
-	memcpy(text + head->len + len, tail->data, tail->len + 1);
-
-	record = &reading->records[reading->nrecords++];
-	record->number = number;
-	record->time = time;
-	record->text = text;
-}
-
 /*
- * The first records of the range, at most max_records, in the order of their
- * numbers.  Everything is allocated in the current context.
+ * The first records of the range, in the order of their numbers: at most
+ * max_records, and fewer if their packs have about max_bytes together.  All
+ * is allocated in the current context, and has to stay there as long as the
+ * records are used.
  */
-EbStreamRecord *
-eb_stream_read(const EbStreamRange *range, int max_records, int *nrecords)
+void
+eb_stream_read(const EbStreamRange *range, int max_records, Size max_bytes,
+			   EbStreamRecords *result)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EbUnpacker *unpacker;
 	Reading		reading = {
 		.range = range,
 		.max_records = max_records,
+		.max_bytes = max_bytes,
 		.up_to = PG_INT64_MAX,
-		.numbers_size = 64,
+		.records_size = 256,
 		.packs_size = 64
 	};
 
-	reading.context = AllocSetContextCreate(CurrentMemoryContext,
-											"eventbridge packs of a stream",
-											ALLOCSET_DEFAULT_SIZES);
-	reading.numbers = MemoryContextAlloc(reading.context, sizeof(int64) *
-										 reading.numbers_size);
-	reading.packs = MemoryContextAlloc(reading.context, sizeof(KeptPack) *
-									   reading.packs_size);
+	reading.records = palloc(sizeof(EbPackedRecord) * reading.records_size);
+	reading.packs = palloc(sizeof(KeptPack) * reading.packs_size);
 	for (int i = 0; i < EB_LOG_TURNS; i++)
 		read_table(&reading, i, snapshot);
 	UnregisterSnapshot(snapshot);
 	cut(&reading);
+	pfree(reading.packs);
 
-	reading.records = MemoryContextAllocHuge(CurrentMemoryContext,
-											 sizeof(EbStreamRecord) *
-											 (reading.nnumbers + 1));
-	unpacker = eb_unpacker_create();
-	for (int i = 0; i < reading.npacks; i++)
-		eb_unpack_records(unpacker, reading.packs[i].data, range->after,
-						  reading.up_to, make_record, &reading);
-	eb_unpacker_destroy(unpacker);
-	MemoryContextDelete(reading.context);
-	qsort(reading.records, reading.nrecords, sizeof(EbStreamRecord),
-		  compare_records);
-	*nrecords = reading.nrecords;
-	return reading.records;
+	result->records = reading.records;
+	result->nrecords = reading.nrecords;
+	result->complete = reading.up_to == PG_INT64_MAX;
 }
 
 /*
@@ -314,8 +284,9 @@ eb_stream_batch(PG_FUNCTION_ARGS)
 		.since = PG_GETARG_TIMESTAMPTZ(5)
 	};
 	ReturnSetInfo *rsinfo;
-	EbStreamRecord *records;
-	int			nrecords;
+	EbUnpacker *unpacker = eb_unpacker_create();
+	EbStreamRecords read;
+	StringInfoData text;
 
 	InitMaterializedSRF(fcinfo, 0);
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -325,20 +296,23 @@ eb_stream_batch(PG_FUNCTION_ARGS)
 	eb_position_parse(&range.later,
 					  DatumGetCString(DirectFunctionCall1(pg_snapshot_out,
 														  PG_GETARG_DATUM(3))));
-	records = eb_stream_read(&range, PG_GETARG_INT32(6), &nrecords);
-	for (int i = 0; i < nrecords; i++)
+	eb_stream_read(&range, PG_GETARG_INT32(6), SIZE_MAX, &read);
+	initStringInfo(&text);
+	for (int i = 0; i < read.nrecords; i++)
 	{
-		Datum		values[2] = {
-			Int64GetDatum(records[i].number),
-			CStringGetTextDatum(records[i].text)
-		};
+		Datum		values[2] = {Int64GetDatum(read.records[i].number)};
 		bool		nulls[2] = {0};
 
 		CHECK_FOR_INTERRUPTS();
+		resetStringInfo(&text);
+		eb_unpack(unpacker, &read.records[i], range.tick);
+		eb_unpacked_text(unpacker, &text);
+		values[1] = PointerGetDatum(cstring_to_text_with_len(text.data,
+															 text.len));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
 							 nulls);
-		pfree(records[i].text);
 		pfree(DatumGetPointer(values[1]));
 	}
+	eb_unpacker_destroy(unpacker);
 	return (Datum) 0;
 }

@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 
 #include "log/position.h"
+#include "stream/pack.h"
 
 /* A tick's batch of a stream, from some record on. */
 typedef struct EbStreamRange
@@ -23,14 +24,18 @@ typedef struct EbStreamRange
 	TimestampTz since;			/* only what was captured later */
 } EbStreamRange;
 
-typedef struct EbStreamRecord
+/*
+ * The first records of a range, as they lie in their packs.  None is missing
+ * up to the last of them; complete says that there are no more behind it.
+ */
+typedef struct EbStreamRecords
 {
-	int64		number;
-	TimestampTz time;
-	char	   *text;
-} EbStreamRecord;
+	EbPackedRecord *records;
+	int			nrecords;
+	bool		complete;
+} EbStreamRecords;
 
-extern EbStreamRecord *eb_stream_read(const EbStreamRange *range,
-									  int max_records, int *nrecords);
+extern void eb_stream_read(const EbStreamRange *range, int max_records,
+						   Size max_bytes, EbStreamRecords *result);
 
 #endif							/* EB_STREAM_READ_H */

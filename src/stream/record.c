@@ -582,20 +582,26 @@ eb_record_size(EbCapture *capture, EbEventName event)
 }
 
 /*
- * The text of a record whose cells are all there, before and behind the
- * sequence number.
+ * Appends the text of a record whose cells are all there, up to where the
+ * digits of the sequence number begin.
  */
 void
-eb_record_text(EbCapture *capture, const EbRecord *record,
-			   StringInfo head, StringInfo tail)
+eb_record_head(EbCapture *capture, const EbRecord *record, StringInfo out)
 {
+	int			limit = out->len + MaxAllocSize / 2;
+
 	if (record->fits)
-		append_head(head, capture, record, MaxAllocSize / 2);
+		append_head(out, capture, record, limit);
 	else
-		append_claim_check_head(head, capture, record, record->keys_fit,
-								MaxAllocSize / 2);
-	appendStringInfoString(head, "\"SequenceNumber\":\"");
-	append_tail(tail, capture, record);
+		append_claim_check_head(out, capture, record, record->keys_fit, limit);
+	appendStringInfoString(out, "\"SequenceNumber\":\"");
+}
+
+/* Appends what stands behind these digits. */
+void
+eb_record_tail(EbCapture *capture, const EbRecord *record, StringInfo out)
+{
+	append_tail(out, capture, record);
 }
 
 /*

@@ -3,9 +3,10 @@
  * unpack.c
  *	  The records of a pack; pack.c describes the format.
  *
- * The text of a record comes in two parts, before and behind its sequence
- * number, which only who reads knows.  Packs that follow one another mostly
- * begin alike; an unpacker keeps what the last one's head was read as.
+ * Who reads first lists the records of packs, and unpacks them later, one at
+ * a time and in the order of their numbers, which may lead from pack to pack.
+ * Packs mostly begin alike; an unpacker keeps what the heads that it met were
+ * read as.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,13 +26,29 @@
 
 PG_FUNCTION_INFO_V1(eb_unpack_records_srf);
 
+/* So many different heads are kept at a time. */
+#define MAX_HEADS	16
+
+typedef struct PackHead
+{
+	const char *bytes;
+	int			len;
+	EbCapture  *capture;		/* what it was read as */
+} PackHead;
+
 struct EbUnpacker
 {
-	MemoryContext head_context; /* of the head that was read last */
+	MemoryContext context;		/* of all this */
+	MemoryContext head_context;
 	MemoryContext record_context;
-	char	   *head;
-	int			len;
-	EbCapture  *capture;		/* what it was read as, or NULL */
+	int			nheads;
+	PackHead	heads[MAX_HEADS];
+	bytea	   *pack;			/* of the record at hand; or NULL */
+
+	/* the record at hand */
+	EbCapture  *capture;
+	EbRecord	record;
+	char		sequence_number[2 * MAXINT8LEN + 1];
 };
 
 typedef struct PackReader
@@ -75,6 +92,43 @@ take_string(PackReader *reader)
 		broken_pack();
 	reader->next = zero + 1;
 	return data;
+}
+
+/* Which of two columns comes first in jsonb? */
+static int
+compare_columns(const void *a, const void *b, void *arg)
+{
+	const EbColumn *columns = arg;
+	const EbColumn *x = &columns[*(const int *) a];
+	const EbColumn *y = &columns[*(const int *) b];
+
+	if (x->name_len != y->name_len)
+		return x->name_len < y->name_len ? -1 : 1;
+	return memcmp(x->name, y->name, x->name_len);
+}
+
+static void
+sort_columns(EbCapture *capture)
+{
+	int			n = 0;
+
+	capture->sorted_columns = palloc(sizeof(int) * Max(capture->ncolumns, 1));
+	for (int i = 0; i < capture->ncolumns; i++)
+		capture->sorted_columns[i] = i;
+	qsort_arg(capture->sorted_columns, capture->ncolumns, sizeof(int),
+			  compare_columns, capture->columns);
+
+	capture->sorted_keys = palloc(sizeof(int) * Max(capture->nkeys, 1));
+	memcpy(capture->sorted_keys, capture->keys, sizeof(int) * capture->nkeys);
+	qsort_arg(capture->sorted_keys, capture->nkeys, sizeof(int),
+			  compare_columns, capture->columns);
+	/* An index may have a column twice. */
+	for (int i = 0; i < capture->nkeys; i++)
+	{
+		if (i == 0 || capture->sorted_keys[i] != capture->sorted_keys[i - 1])
+			capture->sorted_keys[n++] = capture->sorted_keys[i];
+	}
+	capture->nsorted_keys = n;
 }
 
 /*
@@ -133,6 +187,7 @@ take_head(PackReader *reader)
 	capture->region = pstrdup(take_string(reader));
 	capture->arn = pstrdup(take_string(reader));
 	eb_write_constants(capture);
+	sort_columns(capture);
 	return capture;
 }
 
@@ -237,50 +292,55 @@ take_images(PackReader *reader, EbCapture *capture, EbRecord *record)
 		record->size = eb_record_size(capture, record->event);
 }
 
-/* The next record of a pack: its number and time, and where it ends. */
+/* The next record of a pack; false if there are no more. */
 static bool
-take_record(PackReader *pack, PackReader *record, int64 *number,
-			TimestampTz *time)
+take_record(PackReader *pack, EbPackedRecord *record)
 {
+	PackReader	reader = *pack;
 	int32		len;
 
 	if (pack->next == pack->end)
 		return false;
-	record->next = pack->next;
 	take_into(pack, &len, sizeof(len));
 	take(pack, len - (int64) sizeof(len));
-	record->end = pack->next;
-	take(record, sizeof(len));
-	take_into(record, number, sizeof(*number));
-	take_into(record, time, sizeof(*time));
+	reader.end = pack->next;
+	take(&reader, sizeof(len));
+	take_into(&reader, &record->number, sizeof(record->number));
+	take_into(&reader, &record->time, sizeof(record->time));
+	record->data = reader.next;
+	record->end = reader.end;
 	return true;
 }
 
-static void
+/* A reader at the beginning of a pack, and the length of its head. */
+static int32
 read_pack(bytea *data, PackReader *pack)
 {
-	pack->next = VARDATA_ANY(data);
-	pack->end = pack->next + VARSIZE_ANY_EXHDR(data);
-}
-
-/* Numbers and times of the records whose number is higher. */
-void
-eb_unpack_numbers(bytea *data, int64 after, EbNumberSink sink, void *arg)
-{
-	PackReader	pack;
-	PackReader	record;
-	TimestampTz time;
-	int64		number;
+	PackReader	reader;
 	int32		head_len;
 
-	read_pack(data, &pack);
-	take(&pack, 2);
-	take_into(&pack, &head_len, sizeof(head_len));
-	take(&pack, head_len - 2 - (int64) sizeof(head_len));
-	while (take_record(&pack, &record, &number, &time))
+	pack->next = VARDATA_ANY(data);
+	pack->end = pack->next + VARSIZE_ANY_EXHDR(data);
+	reader = *pack;
+	take(&reader, 2);
+	take_into(&reader, &head_len, sizeof(head_len));
+	take(&reader, head_len - 2 - (int64) sizeof(head_len));
+	return head_len;
+}
+
+/* Lists the records whose number is higher; they point into the pack. */
+void
+eb_pack_scan(bytea *data, int64 after, EbPackedRecordSink sink, void *arg)
+{
+	EbPackedRecord record = {.pack = data};
+	PackReader	pack;
+	int32		head_len = read_pack(data, &pack);
+
+	take(&pack, head_len);
+	while (take_record(&pack, &record))
 	{
-		if (number > after)
-			sink(number, time, arg);
+		if (record.number > after)
+			sink(&record, arg);
 	}
 }
 
@@ -288,12 +348,17 @@ eb_unpack_numbers(bytea *data, int64 after, EbNumberSink sink, void *arg)
 EbUnpacker *
 eb_unpacker_create(void)
 {
-	EbUnpacker *unpacker = palloc0(sizeof(EbUnpacker));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "eventbridge unpacker",
+												  ALLOCSET_SMALL_SIZES);
+	EbUnpacker *unpacker = MemoryContextAllocZero(context,
+												  sizeof(EbUnpacker));
 
-	unpacker->head_context = AllocSetContextCreate(CurrentMemoryContext,
-												   "eventbridge pack",
+	unpacker->context = context;
+	unpacker->head_context = AllocSetContextCreate(context,
+												   "eventbridge heads of packs",
 												   ALLOCSET_SMALL_SIZES);
-	unpacker->record_context = AllocSetContextCreate(CurrentMemoryContext,
+	unpacker->record_context = AllocSetContextCreate(context,
 													 "eventbridge record",
 													 ALLOCSET_DEFAULT_SIZES);
 	return unpacker;
@@ -302,125 +367,160 @@ eb_unpacker_create(void)
 void
 eb_unpacker_destroy(EbUnpacker *unpacker)
 {
-	MemoryContextDelete(unpacker->record_context);
-	MemoryContextDelete(unpacker->head_context);
-	pfree(unpacker);
+	MemoryContextDelete(unpacker->context);
 }
 
-/* The head of a pack; one that is like the one before is not read again. */
+/* What the head of a pack was read as, now or before. */
 static EbCapture *
-get_head(EbUnpacker *unpacker, PackReader *pack)
+get_head(EbUnpacker *unpacker, bytea *data)
 {
-	PackReader	peek = *pack;
 	MemoryContext oldcontext;
-	int32		len;
+	PackReader	pack;
+	int32		len = read_pack(data, &pack);
+	PackReader	reader = {.next = pack.next,.end = pack.next + len};
+	PackHead   *head;
+	char	   *bytes;
 
-	take(&peek, 2);
-	take_into(&peek, &len, sizeof(len));
-	peek = *pack;
-	take(&peek, len);
-	if (unpacker->capture != NULL && unpacker->len == len &&
-		memcmp(unpacker->head, pack->next, len) == 0)
+	for (int i = 0; i < unpacker->nheads; i++)
 	{
-		pack->next = peek.next;
-		return unpacker->capture;
+		head = &unpacker->heads[i];
+		if (head->len == len && memcmp(head->bytes, pack.next, len) == 0)
+			return head->capture;
+	}
+	if (unpacker->nheads == MAX_HEADS)
+	{
+		unpacker->nheads = 0;
+		MemoryContextReset(unpacker->head_context);
 	}
 
-	unpacker->capture = NULL;
-	MemoryContextReset(unpacker->head_context);
 	oldcontext = MemoryContextSwitchTo(unpacker->head_context);
-	unpacker->head = palloc(Max(len, 1));
-	memcpy(unpacker->head, pack->next, len);
-	unpacker->len = len;
-	unpacker->capture = take_head(pack);
-	MemoryContextSwitchTo(oldcontext);
-	if (pack->next != peek.next)
+	head = &unpacker->heads[unpacker->nheads];
+	head->capture = take_head(&reader);
+	if (reader.next != reader.end)
 		broken_pack();
-	return unpacker->capture;
+	bytes = palloc(len);
+	memcpy(bytes, pack.next, len);
+	head->bytes = bytes;
+	head->len = len;
+	unpacker->nheads++;
+	MemoryContextSwitchTo(oldcontext);
+	return head->capture;
 }
 
-/* The text of the record that reader holds, before and behind the number. */
+/* Takes the record that the reader holds, whose head is read. */
 static void
-write_record(EbCapture *capture, PackReader *reader, TimestampTz time,
-			 StringInfo head, StringInfo tail)
+take_contents(PackReader *reader, EbCapture *capture, EbRecord *record)
 {
-	EbRecord	record = {0};
 	char		event;
 	char		flags;
 
+	memset(record, 0, sizeof(EbRecord));
 	capture->row++;
 	take_into(reader, capture->event_bits, sizeof(capture->event_bits));
 	take_into(reader, &event, 1);
 	take_into(reader, &flags, 1);
 	if (event < 0 || event >= EB_NEVENTS)
 		broken_pack();
-	record.event = (EbEventName) event;
-	record.time = timestamptz_to_time_t(time);
-	record.fits = (flags & RECORD_CLAIM_CHECK) == 0;
-	record.keys_fit = (flags & RECORD_NO_KEYS) == 0;
-	if (!record.fits)
-		take_into(reader, &record.size, sizeof(record.size));
-	record.expired = (flags & RECORD_EXPIRED) != 0;
-	record.tells_changed = (flags & RECORD_CHANGED) != 0;
-	if (record.tells_changed)
+	record->event = (EbEventName) event;
+	record->fits = (flags & RECORD_CLAIM_CHECK) == 0;
+	record->keys_fit = (flags & RECORD_NO_KEYS) == 0;
+	if (!record->fits)
+		take_into(reader, &record->size, sizeof(record->size));
+	record->expired = (flags & RECORD_EXPIRED) != 0;
+	record->tells_changed = (flags & RECORD_CHANGED) != 0;
+	if (record->tells_changed)
 		take_changed(reader, capture);
-	take_images(reader, capture, &record);
+	take_images(reader, capture, record);
 	eb_write_event_id(capture);
-
-	initStringInfo(head);
-	initStringInfo(tail);
-	eb_record_text(capture, &record, head, tail);
 }
 
 /*
- * The records after < number <= up_to.  The sink is called in the caller's
- * memory context; the texts that it gets last until it returns.
+ * Makes this the record at hand, whose text or tree can be had until the next
+ * one is.  The pack must stay where it is meanwhile.
  */
 void
-eb_unpack_records(EbUnpacker *unpacker, bytea *data, int64 after, int64 up_to,
-				  EbRecordSink sink, void *arg)
+eb_unpack(EbUnpacker *unpacker, const EbPackedRecord *record, int64 tick)
 {
-	PackReader	pack;
-	PackReader	reader;
-	EbCapture  *capture;
-	TimestampTz time;
-	int64		number;
+	PackReader	reader = {.next = record->data,.end = record->end};
+	MemoryContext oldcontext;
 
-	read_pack(data, &pack);
-	capture = get_head(unpacker, &pack);
-	while (take_record(&pack, &reader, &number, &time))
+	MemoryContextReset(unpacker->record_context);
+	if (unpacker->pack != record->pack)
 	{
-		MemoryContext oldcontext;
-		StringInfoData head;
-		StringInfoData tail;
-
-		CHECK_FOR_INTERRUPTS();
-		if (number <= after || number > up_to)
-			continue;
-		oldcontext = MemoryContextSwitchTo(unpacker->record_context);
-		write_record(capture, &reader, time, &head, &tail);
-		MemoryContextSwitchTo(oldcontext);
-		sink(number, time, &head, &tail, arg);
-		MemoryContextReset(unpacker->record_context);
+		unpacker->pack = NULL;
+		unpacker->capture = get_head(unpacker, record->pack);
+		unpacker->pack = record->pack;
 	}
+	oldcontext = MemoryContextSwitchTo(unpacker->record_context);
+	take_contents(&reader, unpacker->capture, &unpacker->record);
+	unpacker->record.time = timestamptz_to_time_t(record->time);
+	snprintf(unpacker->sequence_number, sizeof(unpacker->sequence_number),
+			 INT64_FORMAT "%019lld", tick, (long long) record->number);
+	MemoryContextSwitchTo(oldcontext);
 }
 
-static void
-put_record(int64 number, TimestampTz time, StringInfo head, StringInfo tail,
-		   void *arg)
+/* Appends the text of the record at hand. */
+void
+eb_unpacked_text(EbUnpacker *unpacker, StringInfo out)
 {
-	ReturnSetInfo *rsinfo = arg;
-	bool		nulls[4] = {0};
-	Datum		values[4] = {
-		Int64GetDatum(number),
-		TimestampTzGetDatum(time),
-		PointerGetDatum(cstring_to_text_with_len(head->data, head->len)),
-		PointerGetDatum(cstring_to_text_with_len(tail->data, tail->len))
-	};
+	MemoryContext oldcontext;
 
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	pfree(DatumGetPointer(values[2]));
-	pfree(DatumGetPointer(values[3]));
+	oldcontext = MemoryContextSwitchTo(unpacker->record_context);
+	eb_record_head(unpacker->capture, &unpacker->record, out);
+	appendStringInfoString(out, unpacker->sequence_number);
+	eb_record_tail(unpacker->capture, &unpacker->record, out);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/* The record at hand as a tree that JsonbValueToJsonb() takes. */
+JsonbValue *
+eb_unpacked_tree(EbUnpacker *unpacker)
+{
+	MemoryContext oldcontext;
+	JsonbValue *root;
+
+	oldcontext = MemoryContextSwitchTo(unpacker->record_context);
+	root = palloc(sizeof(JsonbValue));
+	eb_record_tree(unpacker->capture, &unpacker->record,
+				   unpacker->sequence_number, root);
+	MemoryContextSwitchTo(oldcontext);
+	return root;
+}
+
+typedef struct UnpackCall
+{
+	ReturnSetInfo *rsinfo;
+	EbUnpacker *unpacker;
+	int64		up_to;
+} UnpackCall;
+
+static void
+put_record(const EbPackedRecord *record, void *arg)
+{
+	UnpackCall *call = arg;
+	EbUnpacker *unpacker = call->unpacker;
+	MemoryContext oldcontext;
+	StringInfoData head;
+	StringInfoData tail;
+	bool		nulls[4] = {0};
+	Datum		values[4];
+
+	CHECK_FOR_INTERRUPTS();
+	if (record->number > call->up_to)
+		return;
+	eb_unpack(unpacker, record, 0);
+	oldcontext = MemoryContextSwitchTo(unpacker->record_context);
+	initStringInfo(&head);
+	initStringInfo(&tail);
+	eb_record_head(unpacker->capture, &unpacker->record, &head);
+	eb_record_tail(unpacker->capture, &unpacker->record, &tail);
+	values[0] = Int64GetDatum(record->number);
+	values[1] = TimestampTzGetDatum(record->time);
+	values[2] = PointerGetDatum(cstring_to_text_with_len(head.data, head.len));
+	values[3] = PointerGetDatum(cstring_to_text_with_len(tail.data, tail.len));
+	tuplestore_putvalues(call->rsinfo->setResult, call->rsinfo->setDesc,
+						 values, nulls);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 /*
@@ -430,9 +530,15 @@ put_record(int64 number, TimestampTz time, StringInfo head, StringInfo tail,
 Datum
 eb_unpack_records_srf(PG_FUNCTION_ARGS)
 {
+	UnpackCall	call = {
+		.unpacker = eb_unpacker_create(),
+		.up_to = PG_GETARG_INT64(2)
+	};
+
 	InitMaterializedSRF(fcinfo, 0);
-	eb_unpack_records(eb_unpacker_create(), PG_GETARG_BYTEA_PP(0),
-					  PG_GETARG_INT64(1), PG_GETARG_INT64(2), put_record,
-					  fcinfo->resultinfo);
+	call.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	eb_pack_scan(PG_GETARG_BYTEA_PP(0), PG_GETARG_INT64(1), put_record,
+				 &call);
+	eb_unpacker_destroy(call.unpacker);
 	return (Datum) 0;
 }

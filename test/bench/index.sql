@@ -74,34 +74,7 @@ SELECT count(*) AS n FROM :table \gset
 SELECT set_config('bench.table', :'table', false) \g /dev/null
 \else
 SELECT set_config('bench.table', 'bench_events', false) \g /dev/null
-SELECT setseed(0.25) \g /dev/null
-DROP TABLE IF EXISTS public.bench_events;
-CREATE TABLE public.bench_events AS
-SELECT jsonb_build_object('version', '0', 'id', md5(i::text)::uuid, 'detail-type', initcap(split_part(source, '.', 2)) || ' ' || kind,
-	'source', source, 'account', account, 'time', '2024-05-06T07:08:09Z', 'region', region,
-	'resources', jsonb_build_array(format('arn:aws:ec2:%s:%s:instance/%s', region, account, instance)),
-	'detail', jsonb_build_object('instance-id', instance, 'state', state, 'priority', 1 + floor(random() * 5)::integer,
-		'amount', round((random() * 1000)::numeric, 2),
-		'user', jsonb_build_object('name', CASE WHEN random() < 0.3 THEN upper(person) ELSE person END, 'tier', NULL),
-		'source-ip', format('10.%s.%s.%s', floor(random() * 256), floor(random() * 256), floor(random() * 256)),
-		'bucket', jsonb_build_object('name', format('bucket-%s-%s', region, k % 50)),
-		'object', jsonb_build_object('key', format('tenant-%s/%s/%s/file-%s.csv', k, directory, to_char(floor(random() * 100), 'FM00'), floor(random() * 10000)),
-			'size', floor(random() * 1000000000), 'etag', md5((-i)::text)),
-		'tags', CASE i % 3 WHEN 0 THEN '["prod", "gold"]' WHEN 1 THEN '["dev"]' ELSE '[]' END::jsonb,
-		'items', jsonb_build_array(jsonb_build_object('sku', 'SKU-' || to_char(floor(random() * 2000), 'FM0000'), 'qty', 1 + floor(random() * 9), 'price', round((random() * 99)::numeric, 2)),
-			jsonb_build_object('sku', 'SKU-' || to_char(floor(random() * 2000), 'FM0000'), 'qty', 1 + floor(random() * 9), 'price', round((random() * 99)::numeric, 2))),
-		'request-id', upper(substr(md5(i || '-'), 1, 16)))
-		|| CASE WHEN random() < 0.3 THEN '{"error-code": "AccessDenied"}' ELSE '{}' END::jsonb) AS event
-FROM (SELECT i, k, (100000000000 + (k::bigint * 7919 + 13) * 104729 % 899999999989)::text AS account, 'i-' || substr(md5(floor(random() * 60000)::text), 1, 17) AS instance,
-		('{aws.ec2,aws.s3,aws.autoscaling,aws.rds,aws.ecs,aws.codebuild,aws.health,aws.iam,aws.batch,aws.glue,app.orders,app.billing,app.auth,app.catalog,'
-			'app.shipping,app.search,app.chat,iot.sensor,iot.meter,iot.gateway}'::text[])[1 + floor(random() * 20)::integer] AS source,
-		('{State-change Notification,Object Created,API Call via CloudTrail}'::text[])[1 + floor(random() * 3)::integer] AS kind,
-		('{us-east-1,us-east-2,us-west-2,eu-central-1,eu-west-1,ap-south-1,ap-northeast-1,sa-east-1}'::text[])[1 + floor(random() * 8)::integer] AS region,
-		('{pending,running,stopping,stopped,terminated,failed}'::text[])[1 + floor(random() * 6)::integer] AS state,
-		('{img,logs,reports,exports,raw,tmp,archive,in,out,backup}'::text[])[1 + floor(random() * 10)::integer] AS directory,
-		('{alice,bob,carol,dave,erin,frank,grace,heidi}'::text[])[1 + floor(random() * 8)::integer] || '.' || floor(random() * 1000) AS person
-	-- a few accounts are large: a choice with the density of 1 / (k + 20)
-	FROM (SELECT i, (20 * (501 ^ random() - 1))::integer AS k FROM generate_series(1, :n) i) r) s;
+\ir index_events.psql
 CREATE TEMP VIEW chosen AS SELECT event FROM public.bench_events;
 
 CREATE TEMP TABLE built (class text, seconds float8, bytes bigint);

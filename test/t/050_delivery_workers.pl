@@ -4,36 +4,29 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
-$node->append_conf('postgresql.conf', <<'CONF');
-shared_preload_libraries = 'eventbridge'
-eventbridge.poll_interval = '60s'
-eventbridge.worker_idle_time = '2s'
-eventbridge.retry_delay = '50ms'
-eventbridge.invocation_timeout = '300ms'
-max_worker_processes = 16
-max_prepared_transactions = 5
-CONF
-$node->start;
+my $node = EventbridgeTest::Server::preloaded(
+	'main',
+	q{eventbridge.poll_interval = '60s'},
+	q{eventbridge.worker_idle_time = '2s'},
+	q{eventbridge.retry_delay = '50ms'},
+	q{eventbridge.invocation_timeout = '300ms'},
+	'max_prepared_transactions = 5');
 
-$node->safe_psql('postgres', <<'SQL');
-CREATE DATABASE shop;
-CREATE ROLE app LOGIN;
-SQL
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', 'CREATE EXTENSION eventbridge');
+EventbridgeTest::Server::create_app($node, 'shop');
 $node->safe_psql('shop', <<'SQL');
-CREATE EXTENSION eventbridge;
 CREATE TABLE calls (at timestamptz DEFAULT clock_timestamp(), who name DEFAULT session_user, now_is name DEFAULT current_user, v text);
 GRANT ALL ON calls TO app;
-GRANT CREATE ON SCHEMA public TO app;
 SET search_path = eventbridge, public;
 SELECT create_queue('q'), create_queue('dlq');
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO app;
-SELECT put_permission('app', 'events:PutRule', 'app');
 SELECT put_rule('q', '{"source": ["shop"]}');
 SELECT put_targets('q', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}]');
 SET ROLE app;

@@ -7,19 +7,16 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use EventbridgeTest::Crash;
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = EventbridgeTest::Crash::node('main');
+my $script = EventbridgeTest::Crash::numbered_events($node);
 $node->safe_psql('postgres', <<'SQL');
-CREATE EXTENSION eventbridge;
-CREATE TABLE put (id bigint GENERATED ALWAYS AS IDENTITY, rolled_back boolean);
 CREATE TABLE calls (id bigint);
 CREATE FUNCTION note(e jsonb) RETURNS void LANGUAGE sql AS
 	'INSERT INTO calls VALUES ((e ->> ''id'')::bigint)';
-CREATE FUNCTION put() RETURNS void LANGUAGE sql AS $$
-	WITH new AS (INSERT INTO put DEFAULT VALUES RETURNING id)
-	SELECT eventbridge.put_event('load', 't', jsonb_build_object('id', id)) FROM new $$;
 SET search_path = eventbridge, public;
 SELECT create_queue('q');
 SELECT put_rule('load', '{"source": ["load"]}');
@@ -28,22 +25,9 @@ SELECT put_targets('load', '[
 	{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:q", "InputPath": "$.detail"}]');
 SQL
 
-my $script = $node->basedir . '/load.sql';
-append_to_file($script, <<'SQL');
-BEGIN;
-SELECT public.put();
-SELECT public.put();
-COMMIT;
-BEGIN;
-SELECT eventbridge.put_event('load', 't', '{"id": -1}');
-ROLLBACK;
-SQL
-
 EventbridgeTest::Crash::server_rounds($node, $script);
 
-ok($node->poll_query_until('postgres', q{
-	SELECT NOT EXISTS (SELECT FROM eventbridge.delivery_status
-		WHERE waiting + in_flight + retrying + dead > 0)}), 'everything has been delivered');
+EventbridgeTest::Server::all_delivered_ok($node, 'everything has been delivered');
 my $put = $node->safe_psql('postgres', 'SELECT count(*) FROM put');
 cmp_ok($put, '>', 100, "$put events were committed");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM put WHERE NOT EXISTS (SELECT FROM calls WHERE calls.id = put.id)'),

@@ -3,18 +3,14 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $from = PostgreSQL::Test::Cluster->new('from');
-my $to = PostgreSQL::Test::Cluster->new('to');
-for my $node ($from, $to)
-{
-	$node->init;
-	$node->append_conf('postgresql.conf', "eventbridge.retry_delay = '1ms'");
-	$node->start;
-}
+my ($from, $to) = EventbridgeTest::Server::pair("eventbridge.retry_delay = '1ms'");
 
 $from->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION eventbridge;
@@ -43,12 +39,7 @@ SELECT eventbridge.put_event('a', 't', '{"v": "waiting"}');
 SELECT eventbridge.put_event('a', 't', '{"v": "waiting too"}');
 SQL
 
-# The other cluster is ahead, so its transaction numbers mean something else.
-$to->safe_psql('postgres', 'DO $$BEGIN FOR i IN 1 .. 2000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END$$');
-my $dump = $from->basedir . '/dump';
-command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-h', $from->host, '-p', $from->port, 'postgres' ], 'dump');
-command_ok([ 'pg_restore', '--exit-on-error', '-d', 'postgres', '-h', $to->host, '-p', $to->port, $dump ], 'restore');
-
+EventbridgeTest::Server::move($from, $to);
 is($to->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.delivery_log'), '2', 'what was delivered stays behind');
 $to->safe_psql('postgres', <<'SQL');
 CREATE OR REPLACE FUNCTION fail(e jsonb) RETURNS void LANGUAGE sql AS

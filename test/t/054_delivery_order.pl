@@ -4,27 +4,16 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Crash;
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
-my $rounds = $ENV{EB_CRASH_ROUNDS} || 3;
-
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
-$node->append_conf('postgresql.conf', <<'CONF');
-shared_preload_libraries = 'eventbridge'
-eventbridge.poll_interval = '300ms'
-eventbridge.retry_delay = '5ms'
-eventbridge.log_retention = 0
-eventbridge.log_segment_size = '256kB'
-restart_after_crash = on
-max_worker_processes = 16
-CONF
-$node->start;
+my $node = EventbridgeTest::Crash::node('main', q{eventbridge.retry_delay = '5ms'});
 $node->safe_psql('postgres', <<'SQL');
-CREATE EXTENSION eventbridge;
 CREATE TABLE counter (g int PRIMARY KEY, n int NOT NULL DEFAULT 0);
 INSERT INTO counter SELECT generate_series(1, 5);
 CREATE TABLE noise (i int);
@@ -61,43 +50,13 @@ COMMIT;
 SQL
 my $serve = $node->basedir . '/serve.sql';
 append_to_file($serve, "CALL eventbridge.run_deliveries(50);\n");
+my @serve = ($serve, '-c', '2', '-R', '40');
 
-sub start
-{
-	my ($file, $clients, $rate) = @_;
-	return IPC::Run::start(
-		[ 'pgbench', '-n', '-c', $clients, '-T', '60', '-R', $rate, '-f', $file,
-			'-h', $node->host, '-p', $node->port, 'postgres' ],
-		'>', \my $out, '2>', \my $err);
-}
+EventbridgeTest::Crash::server_rounds($node, [ $script, '-R', '400' ], \@serve);
 
-for my $round (1 .. $rounds)
-{
-	my $load = start($script, 4, 400);
-	my $workers = start($serve, 2, 40);
-	usleep(800_000 + int(rand(1_500_000)));
-	if ($round % 2)
-	{
-		$node->stop('immediate');
-	}
-	else
-	{
-		my $pid = $node->safe_psql('postgres',
-			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'eventbridge worker' LIMIT 1});
-		kill 'KILL', $pid if $pid;
-	}
-	$load->finish;
-	$workers->finish;
-	$node->start if $round % 2;
-	$node->poll_query_until('postgres', 'SELECT true');
-}
-
-my $workers = start($serve, 2, 40);
-ok($node->poll_query_until('postgres', q{
-	SELECT NOT EXISTS (SELECT FROM eventbridge.delivery_status
-		WHERE waiting + in_flight + waiting_for_group + retrying + dead > 0)}), 'everything has been delivered');
-kill 'TERM', $workers->{KIDS}[0]{PID};
-$workers->finish;
+my $workers = EventbridgeTest::Crash::load($node, @serve);
+EventbridgeTest::Server::all_delivered_ok($node, 'everything has been delivered');
+$workers->kill_kill;
 my $put = $node->safe_psql('postgres', 'SELECT sum(n) FROM counter');
 cmp_ok($put, '>', 100, "$put events were committed");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM calls'), $put, 'the function was called once for each');

@@ -13,7 +13,6 @@ use Test::More;
 
 my $node = EventbridgeTest::Crash::node('main');
 $node->safe_psql('postgres', <<'SQL');
-CREATE EXTENSION eventbridge;
 CREATE TABLE items (id int PRIMARY KEY, version bigint);
 CREATE SEQUENCE versions;
 INSERT INTO items SELECT n, 0 FROM generate_series(1, 20) AS n;

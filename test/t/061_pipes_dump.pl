@@ -3,18 +3,14 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EventbridgeTest::Server;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $from = PostgreSQL::Test::Cluster->new('from');
-my $to = PostgreSQL::Test::Cluster->new('to');
-for my $node ($from, $to)
-{
-	$node->init;
-	$node->append_conf('postgresql.conf', "max_prepared_transactions = 5");
-	$node->start;
-}
+my ($from, $to) = EventbridgeTest::Server::pair('max_prepared_transactions = 5');
 
 $from->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION eventbridge;
@@ -35,12 +31,7 @@ $from->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
 is($from->safe_psql('postgres', 'SELECT string_agg(ids, \',\') FROM calls'), '1 2', 'what is committed is delivered');
 $from->safe_psql('postgres', $_) for q{COMMIT PREPARED 'a'}, q{ROLLBACK PREPARED 'b'}, 'INSERT INTO items VALUES (5)';
 
-# The other cluster is ahead, so its transaction numbers mean something else.
-$to->safe_psql('postgres', 'DO $$BEGIN FOR i IN 1 .. 2000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END$$');
-my $dump = $from->basedir . '/dump';
-command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-h', $from->host, '-p', $from->port, 'postgres' ], 'dump');
-command_ok([ 'pg_restore', '--exit-on-error', '-d', 'postgres', '-h', $to->host, '-p', $to->port, $dump ], 'restore');
-
+EventbridgeTest::Server::move($from, $to);
 is($to->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.stream_log'), '2', 'what was read stays behind');
 $to->safe_psql('postgres', 'CALL eventbridge.run_deliveries()');
 $to->safe_psql('postgres', 'INSERT INTO items VALUES (6)');

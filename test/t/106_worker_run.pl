@@ -108,8 +108,13 @@ sub dead { return sql("SELECT error_code, error_message, retry_attempts FROM eve
 
 sub wait_for
 {
-	my ($query, $name) = @_;
-	ok($node->poll_query_until('postgres', $query), $name);
+	my ($query, $name, @workers) = @_;
+	return if ok($node->poll_query_until('postgres', $query), $name);
+	$_->drain foreach @workers;
+	diag("log of a worker:\n" . $_->log) foreach @workers;
+	diag("deliveries:\n" . sql('SELECT retry_id, lane, target_id, attempts, next_attempt, error_code, error_message, clock_timestamp() FROM eventbridge.delivery_retry'));
+	diag("sessions:\n" . sql(q{SELECT pid, usename, state, wait_event, left(query, 100) FROM pg_stat_activity WHERE backend_type = 'client backend'}));
+	diag("locks:\n" . sql(q{SELECT pid, locktype, classid, objid, objsubid, mode, granted FROM pg_locks WHERE locktype = 'object' OR NOT granted}));
 	return;
 }
 
@@ -379,7 +384,7 @@ wait_for_requests($receiver, 3, 'a second worker leaves them alone');
 $worker->signal('KILL');
 $worker->finish;
 # Where a worker was killed, a delivery may come once more.
-wait_for(q{SELECT count(*) = 0 FROM eventbridge.delivery_retry}, 'it makes them when the first is dead');
+wait_for(q{SELECT count(*) = 0 FROM eventbridge.delivery_retry}, 'it makes them when the first is dead', $second);
 cmp_ok(scalar($receiver->requests), '>=', 5, 'each of them');
 stop($second, 'second worker');
 $receiver->stop;

@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/lib";
 
 use EventbridgeTest::Crash;
 use EventbridgeTest::HttpReceiver;
+use EventbridgeTest::Server;
 use EventbridgeTest::Worker;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -19,14 +20,10 @@ EventbridgeTest::Worker::require_program();
 delete @ENV{ grep { /_proxy$/i } keys %ENV };
 
 my $node = EventbridgeTest::Crash::node('main');
+my $script = EventbridgeTest::Crash::numbered_events($node);
 my $receiver = EventbridgeTest::HttpReceiver->new({ status => 200 });
 my $url = $receiver->url;
 $node->safe_psql('postgres', <<"SQL");
-CREATE EXTENSION eventbridge;
-CREATE TABLE put (id bigint GENERATED ALWAYS AS IDENTITY);
-CREATE FUNCTION put() RETURNS void LANGUAGE sql AS \$\$
-	WITH new AS (INSERT INTO put DEFAULT VALUES RETURNING id)
-	SELECT eventbridge.put_event('load', 't', jsonb_build_object('id', id)) FROM new \$\$;
 SET search_path = eventbridge, public;
 SELECT create_api_destination('hook', '$url'), create_task('job');
 SELECT put_rule('load', '{"source": ["load"]}');
@@ -34,17 +31,6 @@ SELECT put_targets('load', replace('[
 	{"Id": "h", "Arn": "arn:aws:events:us-east-1:000000000000:api-destination/hook", "RoleArn": ROLE, "InputPath": "\$.detail.id"},
 	{"Id": "c", "Arn": "arn:aws:ecs:us-east-1:000000000000:task/job", "RoleArn": ROLE, "InputPath": "\$.detail.id"}]',
 	'ROLE', to_json('arn:aws:iam::000000000000:role/' || current_user)::text)::jsonb);
-SQL
-
-my $script = $node->basedir . '/load.sql';
-append_to_file($script, <<'SQL');
-BEGIN;
-SELECT public.put();
-SELECT public.put();
-COMMIT;
-BEGIN;
-SELECT eventbridge.put_event('load', 't', '{"id": -1}');
-ROLLBACK;
 SQL
 
 # The command notes when it got which event.
@@ -78,9 +64,7 @@ my $worker = start_worker();
 EventbridgeTest::Crash::moment();
 EventbridgeTest::Crash::moment();
 $load->kill_kill;
-ok($node->poll_query_until('postgres', q{
-	SELECT NOT EXISTS (SELECT FROM eventbridge.delivery_status WHERE waiting + in_flight + retrying + dead > 0)}),
-	'everything has been delivered');
+EventbridgeTest::Server::all_delivered_ok($node, 'everything has been delivered');
 $worker->signal('TERM');
 is($worker->finish, 0, 'the last worker stops cleanly');
 

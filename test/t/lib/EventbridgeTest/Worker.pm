@@ -130,19 +130,23 @@ sub signal
 	return;
 }
 
-# Waits for the end; the result is the exit status, or -1 on a time-out.
+# Waits for the end; the result is the exit status, or -1 on a time-out.  The
+# time begins here: what the test has waited for before is not the worker's.
 sub finish
 {
 	my ($self) = @_;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 
-	while ($self->{run}->pumpable && !$self->{timer}->is_expired)
+	$self->{timer}->start($PostgreSQL::Test::Utils::timeout_default);
+	while ($self->{run}->pumpable && time() < $deadline)
 	{
 		eval { $self->{run}->pump };
 	}
-	if ($self->{timer}->is_expired)
+	if ($self->{run}->pumpable)
 	{
 		diag("the worker did not end; output:\n$self->{out}\nlog:\n$self->{err}");
 		$self->{run}->kill_kill;
+		$self->{ended} = 1;
 		return -1;
 	}
 	eval { $self->{run}->finish };
