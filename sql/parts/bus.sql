@@ -1156,6 +1156,11 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException',
 			format('invalid DeadLetterConfig or RetryPolicy in Targets[%s]', n - 1));
 	END IF;
+	IF jsonb_typeof(target #> '{SqsParameters,MessageGroupId}') <> 'string'
+		OR (target -> 'SqsParameters') - 'MessageGroupId' <> '{}' THEN
+		PERFORM eventbridge._raise('ValidationException', format('invalid SqsParameters in Targets[%s]', n - 1));
+	END IF;
+	faults := eventbridge._check(faults, target #>> '{SqsParameters,MessageGroupId}', member || 'sqsParameters.messageGroupId', 100, '[!-~]*');
 	faults := eventbridge._check(faults, target ->> 'Id', member || 'id', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check(faults, target ->> 'Arn', member || 'arn', 1600, required => true);
 	faults := eventbridge._check(faults, target ->> 'RoleArn', member || 'roleArn', 1600);
