@@ -8,18 +8,21 @@
  * per role that has function targets, connected as that role.  Workers are
  * started when somebody commits work for their lane, and after a restart of
  * the server once per database.  A worker that has had nothing to do for
- * eventbridge.worker_idle_time ends, so that it does not stand in the way of
- * DROP DATABASE; it leaves behind when its next retry is due.
+ * eventbridge.worker_idle_time ends; it leaves behind when its next retry is
+ * due.  Workers also end when a command wants their database for itself, see
+ * withdraw.c.
  *
  * Shared memory holds a slot per database and lane.
  *
  *	lock		protects the set of slots, and database, lane, state, pid,
- *				latch, start_at and failures of each
+ *				latch, start_at, failures and retry_at of each
  *	wanted		set by who commits work, under a shared lock at least;
  *				cleared by the worker before it looks for work.  A worker
  *				that finds it set under the exclusive lock does not end.
  *	ring		set together with wanted if a client may have to be notified:
  *				with eventbridge.bell = latch the worker does that
+ *	leave		set under the exclusive lock: the worker is to end, but is still
+ *				wanted
  *
  * A worker is told of its slot by the slot's number; what it serves stands
  * there.  When it ends, in whatever way, it marks the slot as idle, and if
@@ -44,14 +47,16 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
+#include "storage/procarray.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/rel.h"
@@ -61,6 +66,7 @@
 
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "shmem.h"
 
 #define MAX_SLOTS		256
 
@@ -68,13 +74,18 @@
 #define FIRST_PAUSE		1
 #define LONGEST_PAUSE	60
 
+/* Milliseconds that workers have to leave a database. */
+#define WITHDRAWAL		5000
+
 /*
- * Milliseconds from one look for work to the next, if it found a little, and
- * if it found more than MANY.
+ * Milliseconds from one look for work to the next, by how many deliveries
+ * come in a second.
  */
-#define PACE			5
-#define MANY			20
-#define BUSY_PACE		20
+static const struct
+{
+	int			rate;
+	int			pace;
+}			paces[] = {{1000, 5}, {4000, 20}, {INT_MAX, 50}};
 
 typedef enum SlotState
 {
@@ -89,17 +100,19 @@ typedef struct Slot
 	SlotState	state;
 	Oid			database;
 	Oid			lane;
+	int			pid;			/* of the running worker, else 0 */
 	Latch	   *latch;			/* of the running worker, else NULL */
 	TimestampTz start_at;		/* not before */
 	int			failures;		/* in a row */
 	TimestampTz retry_at;		/* wanted then; 0 if never */
 	volatile bool wanted;
 	volatile bool ring;
+	volatile bool leave;
 } Slot;
 
 typedef struct SharedState
 {
-	LWLock	   *lock;
+	EbSharedPiece piece;		/* with the lock */
 	Latch	   *launcher;		/* or NULL */
 	Slot		slots[MAX_SLOTS];
 } SharedState;
@@ -108,38 +121,15 @@ static SharedState *shared = NULL;
 static Slot *my_slot = NULL;
 static bool my_end_is_clean = false;
 
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
-
 PGDLLEXPORT void eb_launcher_main(Datum arg);
 PGDLLEXPORT void eb_worker_main(Datum arg);
 
 /* ---- shared memory ---- */
 
 static void
-request_shmem(void)
+attach_shared(EbSharedPiece *piece)
 {
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(sizeof(SharedState));
-	RequestNamedLWLockTranche("eventbridge", 1);
-}
-
-static void
-startup_shmem(void)
-{
-	bool		found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("eventbridge", sizeof(SharedState), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedState));
-		shared->lock = &GetNamedLWLockTranche("eventbridge")->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared = (SharedState *) piece;
 }
 
 static Slot *
@@ -200,7 +190,7 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 
 	if (shared == NULL || !eb_guc_background_workers)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < nlanes; i++)
 	{
 		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
@@ -210,11 +200,11 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 		else
 			missing = true;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (!missing)
 		return;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nlanes; i++)
 	{
 		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
@@ -224,7 +214,49 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 		if (slot != NULL)
 			want_slot(slot);
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
+}
+
+/*
+ * Ends the workers that are connected to this database, and waits some seconds
+ * until they are gone.  The caller holds a lock that keeps others from
+ * connecting.
+ */
+void
+eb_launcher_withdraw(Oid database)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WITHDRAWAL);
+	int			pids[MAX_SLOTS];
+	int			npids = 0;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_SLOTS; i++)
+	{
+		Slot	   *slot = &shared->slots[i];
+
+		if (slot->state == SLOT_RUNNING && slot->database == database)
+		{
+			slot->leave = true;
+			kill(slot->pid, SIGTERM);
+			pids[npids++] = slot->pid;
+		}
+	}
+	LWLockRelease(shared->piece.lock);
+
+	while (npids > 0 && GetCurrentTimestamp() < end)
+	{
+		if (BackendPidGetProc(pids[npids - 1]) == NULL)
+		{
+			npids--;
+			continue;
+		}
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
 }
 
 /* ---- launcher ---- */
@@ -241,7 +273,7 @@ add_databases(void)
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
@@ -255,25 +287,54 @@ add_databases(void)
 		if (slot != NULL)
 			slot->wanted = true;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 }
 
-/* Does the slot's database still exist? */
-static bool
-database_exists(Oid database)
+typedef enum Admission
 {
-	bool		exists;
+	CONNECT_NOW,
+	CONNECT_LATER,
+	CONNECT_NEVER				/* database or role is gone */
+} Admission;
 
+/*
+ * Can a worker for this lane connect to the database?  Not while a command has
+ * locked it, which may be about to drop it, and not if it allows no connections.
+ */
+static Admission
+ask_admission(Oid database, Oid lane)
+{
+	Admission	admission = CONNECT_NEVER;
+	LOCKTAG		tag;
+	HeapTuple	tuple;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
 	StartTransactionCommand();
-	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+	if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		admission = CONNECT_LATER;
+	else
+	{
+		/* What the lock's last holder has committed. */
+		AcceptInvalidationMessages();
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+		if (HeapTupleIsValid(tuple))
+		{
+			if (lane == EB_LANE_ANY ||
+				SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lane)))
+				admission = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn ?
+					CONNECT_NOW : CONNECT_LATER;
+			ReleaseSysCache(tuple);
+		}
+	}
 	CommitTransactionCommand();
-	return exists;
+	return admission;
 }
 
-static void
+/* Starts the slot's worker.  Returns when to try again, or 0. */
+static TimestampTz
 start_worker(int number)
 {
 	Slot	   *slot = &shared->slots[number];
@@ -283,8 +344,9 @@ start_worker(int number)
 		.bgw_restart_time = BGW_NEVER_RESTART,
 		.bgw_main_arg = Int32GetDatum(number)
 	};
-	bool		exists = database_exists(slot->database);
+	Admission	admission = ask_admission(slot->database, slot->lane);
 	BackgroundWorkerHandle *handle;
+	TimestampTz again = 0;
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");
@@ -295,21 +357,29 @@ start_worker(int number)
 			 "eventbridge worker for database %u, lane %u",
 			 slot->database, slot->lane);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->state = exists ? SLOT_STARTING : SLOT_FREE;
-	LWLockRelease(shared->lock);
-	if (!exists)
-		return;
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	if (admission == CONNECT_NOW)
+		slot->state = SLOT_STARTING;
+	else if (admission == CONNECT_NEVER)
+		slot->state = SLOT_FREE;
+	else
+		slot->start_at = again =
+			GetCurrentTimestamp() + FIRST_PAUSE * USECS_PER_SEC;
+	LWLockRelease(shared->piece.lock);
+	if (admission != CONNECT_NOW)
+		return again;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		slot->state = SLOT_IDLE;
-		slot->start_at = GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
-		LWLockRelease(shared->lock);
+		slot->start_at = again =
+			GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
+		LWLockRelease(shared->piece.lock);
 		ereport(WARNING,
 				(errmsg("eventbridge could not start a background worker"),
 				 errhint("max_worker_processes may be too low.")));
 	}
+	return again;
 }
 
 /*
@@ -328,7 +398,7 @@ start_workers(void)
 		TimestampTz due = 0;
 		bool		start = false;
 
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		if (slot->state == SLOT_IDLE && slot->lane != EB_LANE_CLIENT)
 		{
 			if (slot->wanted)
@@ -337,10 +407,10 @@ start_workers(void)
 				due = Max(slot->start_at, slot->retry_at);
 			start = (slot->wanted || slot->retry_at != 0) && due <= now;
 		}
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		if (start)
-			start_worker(i);
-		else if (due > now)
+			due = start_worker(i);
+		if (due > now)
 			wait = Min(wait, (long) ((due - now) / 1000) + 1);
 	}
 	return wait;
@@ -349,9 +419,9 @@ start_workers(void)
 static void
 forget_launcher(int code, Datum arg)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = NULL;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 void
@@ -363,9 +433,9 @@ eb_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	before_shmem_exit(forget_launcher, (Datum) 0);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = MyLatch;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	add_databases();
 	ereport(LOG, (errmsg("eventbridge launcher started")));
 
@@ -403,10 +473,13 @@ eb_worker_lane(Oid *lane)
 static void
 leave_slot(int code, Datum arg)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	my_slot->pid = 0;
 	my_slot->latch = NULL;
 	my_slot->state = SLOT_IDLE;
-	if (!my_end_is_clean)
+	if (my_slot->leave)
+		my_slot->wanted = true;
+	else if (!my_end_is_clean)
 	{
 		int			pause = Min(FIRST_PAUSE << Min(my_slot->failures, 6),
 								LONGEST_PAUSE);
@@ -417,7 +490,7 @@ leave_slot(int code, Datum arg)
 	}
 	if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 static void
@@ -425,34 +498,35 @@ enter_slot(int number)
 {
 	my_slot = &shared->slots[number];
 	before_shmem_exit(leave_slot, (Datum) 0);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->state = SLOT_RUNNING;
+	my_slot->pid = MyProcPid;
 	my_slot->latch = MyLatch;
+	my_slot->leave = false;
 	my_slot->wanted = true;
 	my_slot->retry_at = 0;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 /*
  * Ends the worker for want of work, unless some has come just now; returns in
- * that case.
+ * that case.  What comes from now on finds the slot wanted when leave_slot has
+ * left it.
  */
 static void
 end_worker(TimestampTz retry_at, bool forget)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	if (my_slot->wanted && !forget)
 	{
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		return;
 	}
 	my_slot->wanted = false;
 	my_slot->failures = 0;
 	my_slot->retry_at = retry_at;
-	my_slot->latch = NULL;
-	my_slot->state = SLOT_IDLE;
 	my_end_is_clean = true;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	proc_exit(0);
 }
 
@@ -469,7 +543,7 @@ ring_for_writers(void)
 
 	if (eb_guc_bell != EB_BELL_LATCH || my_slot->lane != EB_LANE_ANY)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < MAX_SLOTS; i++)
 	{
 		Slot	   *slot = &shared->slots[i];
@@ -481,7 +555,7 @@ ring_for_writers(void)
 			lanes[nlanes++] = slot->lane;
 		}
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 
 	for (int i = 0; i < nlanes; i++)
 		if (eb_bell_has_sleeper(lanes[i]))
@@ -586,24 +660,32 @@ work_once(TimestampTz *retry_at)
 /*
  * Under load, what comes within a pause is delivered together: looking for work
  * costs as much as tens of deliveries, and writers would pay for it.  The
- * first event after a rest does not wait.  Our latch may be set: it is looked
- * at afterwards.
+ * first event after a rest does not wait.  "began" and "since" are when the
+ * last look began and the one before, and what it found came in between.  Our
+ * latch may be set: it is looked at afterwards.
  */
 static void
-pause_until(TimestampTz end)
+pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
 {
-	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													   end);
+	double		rate = (double) ndeliveries * USECS_PER_SEC / Max(began - since, 1);
+	int			i = 0;
+	long		wait;
 
+	while (rate > paces[i].rate && i < lengthof(paces) - 1)
+		i++;
+	wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(began,
+																	   paces[i].pace));
 	if (wait > 0)
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
-						 PG_WAIT_EXTENSION);
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(wait, paces[i].pace), PG_WAIT_EXTENSION);
 }
 
 void
 eb_worker_main(Datum arg)
 {
 	TimestampTz idle_since;
+	TimestampTz began;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -612,17 +694,19 @@ eb_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database,
 											  my_slot->lane,
 											  EB_BGWORKER_ROLE_FLAGS);
-	idle_since = GetCurrentTimestamp();
+	idle_since = began = GetCurrentTimestamp();
 
 	for (;;)
 	{
-		TimestampTz began;
+		TimestampTz since = began;
 		TimestampTz now;
 		TimestampTz retry_at = 0;
 		int64		ndeliveries;
 		long		wait;
 
 		ResetLatch(MyLatch);
+		if (my_slot->leave)
+			proc_exit(0);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -643,9 +727,7 @@ eb_worker_main(Datum arg)
 		{
 			idle_since = now;
 			my_slot->failures = 0;
-			pause_until(TimestampTzPlusMilliseconds(began,
-													ndeliveries > MANY ?
-													BUSY_PACE : PACE));
+			pause_after_look(since, began, ndeliveries);
 			continue;
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
@@ -672,10 +754,7 @@ eb_launcher_init(void)
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	eb_shmem_reserve("eventbridge", sizeof(SharedState), attach_shared);
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");
@@ -684,4 +763,5 @@ eb_launcher_init(void)
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "eventbridge launcher");
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "eventbridge launcher");
 	RegisterBackgroundWorker(&worker);
+	eb_withdraw_init();
 }

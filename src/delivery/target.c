@@ -451,8 +451,8 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
 }
 
 /*
- * The value at the input path; null where it leads to nothing.  The event is
- * compact, and so is whatever is found in it.
+ * The value at the input path; an empty string where it leads to nothing, as
+ * a template has it.  The event is compact, and so is whatever is found in it.
  */
 static char *
 value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
@@ -467,7 +467,7 @@ value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 		return NULL;
 	}
 	if (!eb_path_get(target->path, &event, &found))
-		return "null";
+		return "\"\"";
 	return pnstrdup(found.text, found.len);
 }
 
@@ -534,9 +534,9 @@ send_message(const EbTarget *target, const EbLogRow *row, const char *input)
 	values[2] = UUIDPGetDatum(&row->event_id);
 	values[3] = CStringGetTextDatum(target->message_group_id);
 	values[4] = Int64GetDatum(target->target_id);
-	eb_internal_execute(&group_plan,
-						"SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
-						5, types, values, NULL);
+	eb_internal_call(&group_plan,
+					 "SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
+					 5, types, values, NULL);
 	pfree(DatumGetPointer(values[1]));
 	pfree(DatumGetPointer(values[3]));
 }

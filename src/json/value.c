@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "json/container.h"
 #include "json/value.h"
 
 #define EB_IS_JSON_SPACE(c) \
@@ -412,9 +413,9 @@ append_escaped(StringInfo out, const char *s, int len)
 void
 eb_json_append_string(StringInfo out, const char *s, int len)
 {
-	appendStringInfoChar(out, '"');
+	appendStringInfoCharMacro(out, '"');
 	append_escaped(out, s, len);
-	appendStringInfoChar(out, '"');
+	appendStringInfoCharMacro(out, '"');
 }
 
 /*
@@ -448,54 +449,59 @@ append_jsonb_scalar(StringInfo out, const JsonbValue *value)
 	}
 }
 
+static void append_jsonb_container(StringInfo out,
+								   const JsonbContainer *container);
+
 /*
- * Append a jsonb object or array without any white space.  The iterator
- * keeps its own stack, so depth costs no C stack.
+ * Append the entry of a container whose data start at *offset, which moves
+ * behind them.
+ */
+static inline void
+append_jsonb_entry(StringInfo out, const JsonbContainer *container,
+				   uint32 index, const char *base, uint32 *offset)
+{
+	uint32		start = *offset;
+	uint32		len = eb_container_step(container, index, offset);
+	JsonbValue	value;
+
+	eb_container_fill(container, index, base, start, len, &value);
+	if (value.type == jbvBinary)
+		append_jsonb_container(out, value.val.binary.data);
+	else
+		append_jsonb_scalar(out, &value);
+}
+
+/*
+ * Append a jsonb object or array without any white space.  Entry by entry: an
+ * iterator would cost twice as much as the writing.
  */
 static void
-append_jsonb_container(StringInfo out, JsonbContainer *container)
+append_jsonb_container(StringInfo out, const JsonbContainer *container)
 {
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	bool		first = true;
+	const char *base = eb_container_base(container);
+	uint32		count = JsonContainerSize(container);
+	bool		is_object = JsonContainerIsObject(container);
+	uint32		key_offset = 0;
+	uint32		offset = is_object ? getJsonbOffset(container, count) : 0;
 
-	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+
+	appendStringInfoCharMacro(out, is_object ? '{' : '[');
+	for (uint32 i = 0; i < count; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-
-		switch (token)
+		if (i > 0)
+			appendStringInfoCharMacro(out, ',');
+		if (is_object)
 		{
-			case WJB_BEGIN_OBJECT:
-			case WJB_BEGIN_ARRAY:
-				if (!first)
-					appendStringInfoChar(out, ',');
-				appendStringInfoChar(out, token == WJB_BEGIN_OBJECT ? '{' : '[');
-				first = true;
-				break;
-			case WJB_END_OBJECT:
-			case WJB_END_ARRAY:
-				appendStringInfoChar(out, token == WJB_END_OBJECT ? '}' : ']');
-				first = false;
-				break;
-			case WJB_KEY:
-				if (!first)
-					appendStringInfoChar(out, ',');
-				append_jsonb_scalar(out, &value);
-				appendStringInfoChar(out, ':');
-				first = true;
-				break;
-			case WJB_VALUE:
-			case WJB_ELEM:
-				if (!first)
-					appendStringInfoChar(out, ',');
-				append_jsonb_scalar(out, &value);
-				first = false;
-				break;
-			default:
-				elog(ERROR, "unexpected jsonb iterator token: %d", (int) token);
+			append_jsonb_entry(out, container, i, base, &key_offset);
+			appendStringInfoCharMacro(out, ':');
+			append_jsonb_entry(out, container, count + i, base, &offset);
 		}
+		else
+			append_jsonb_entry(out, container, i, base, &offset);
 	}
+	appendStringInfoCharMacro(out, is_object ? '}' : ']');
 }
 
 /*

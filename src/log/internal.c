@@ -4,10 +4,10 @@
  *	  Statements of our own, and our locks.
  *
  * Deliveries run in the sessions of ordinary roles, next to user code that
- * may have changed search_path; changes of tables are captured in any.  Our own statements read and write tables
- * that those roles have no right to, so they run as the owner of the
- * extension's tables, with a search_path that holds pg_catalog alone.  No
- * user code runs inside.
+ * may have changed search_path; changes of tables are captured in any.  Our
+ * own statements read and write tables that those roles have no right to, so
+ * they run as the owner of the extension's tables, with a search_path that
+ * holds pg_catalog alone.  No user code runs inside.
  *
  *-------------------------------------------------------------------------
  */
@@ -127,13 +127,26 @@ eb_text_or_null(const char *s, char *null)
 
 /*
  * Runs one statement of ours, whose plan is kept in *plan; the result is in
- * SPI_tuptable.  SPI must be connected.  Returns the number of rows.
+ * SPI_tuptable, and lasts until the connection ends.  SPI must be connected.
+ * Returns the number of rows.
  */
 uint64
 eb_internal_execute(SPIPlanPtr *plan, const char *sql, int nargs,
 					const Oid *types, Datum *values, const char *nulls)
 {
 	return execute(plan, sql, nargs, types, values, nulls, false);
+}
+
+/*
+ * The same for a statement whose result, if it has one, nobody looks at.  A
+ * result takes memory until the connection ends, unless it is freed.
+ */
+void
+eb_internal_call(SPIPlanPtr *plan, const char *sql, int nargs,
+				 const Oid *types, Datum *values, const char *nulls)
+{
+	(void) execute(plan, sql, nargs, types, values, nulls, false);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*

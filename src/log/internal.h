@@ -19,6 +19,10 @@ extern uint64 eb_internal_execute(SPIPlanPtr *plan, const char *sql,
 								  int nargs, const Oid *types,
 								  Datum *values, const char *nulls);
 
+extern void eb_internal_call(SPIPlanPtr *plan, const char *sql, int nargs,
+							 const Oid *types, Datum *values,
+							 const char *nulls);
+
 extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
 							   int nargs, const Oid *types,
 							   Datum *values, const char *nulls);

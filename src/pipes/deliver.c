@@ -76,8 +76,8 @@ fill(const EbPipe *pipe, const char *template, const char *records,
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID};
 	char		nulls[4] = "    ";
 	Datum		values[4];
-	MemoryContext context = CurrentMemoryContext;
-	Datum		array;
+	ArrayType  *inputs = NULL;
+	Datum		value;
 	bool		isnull;
 
 	values[0] = eb_text_or_null(template, &nulls[0]);
@@ -87,10 +87,12 @@ fill(const EbPipe *pipe, const char *template, const char *records,
 	eb_internal_execute(&plan,
 						"SELECT inputs, fault FROM eventbridge._pipe_fill($1, $2, $3, $4)",
 						4, types, values, nulls);
-	MemoryContextSwitchTo(context);
 	*fault = eb_result_text(0, 2);
-	array = eb_result(0, 1, &isnull);
-	return *fault != NULL || isnull ? NULL : DatumGetArrayTypePCopy(array);
+	value = eb_result(0, 1, &isnull);
+	if (*fault == NULL && !isnull)
+		inputs = DatumGetArrayTypePCopy(value);
+	SPI_freetuptable(SPI_tuptable);
+	return inputs;
 }
 
 /*
@@ -304,7 +306,7 @@ store_all(SPIPlanPtr *plan, const char *sql, const EbPipe *pipe,
 		PointerGetDatum(inputs)
 	};
 
-	eb_internal_execute(plan, sql, 2, types, values, NULL);
+	eb_internal_call(plan, sql, 2, types, values, NULL);
 }
 
 /*
@@ -368,14 +370,13 @@ hand_over(SPIPlanPtr *plan, const char *sql, const EbPipe *pipe,
 {
 	static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
 	Datum		values[3];
-	MemoryContext context = CurrentMemoryContext;
 
 	values[0] = Int64GetDatum(pipe->pipe_id);
 	values[1] = CStringGetTextDatum(elements_text(elements));
 	values[2] = PointerGetDatum(inputs);
 	eb_internal_execute(plan, sql, 3, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	result->message = eb_result_text(0, 1);
+	SPI_freetuptable(SPI_tuptable);
 	if (result->message != NULL)
 		result->stage = "TARGET";
 }
@@ -429,25 +430,25 @@ failed_records(const Jsonb *answer, const char *records, int *nfailed)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {JSONBOID, TEXTOID};
 	Datum		values[2] = {JsonbPGetDatum(answer), CStringGetTextDatum(records)};
-	MemoryContext context = CurrentMemoryContext;
 	Datum		array;
 	Datum	   *elements;
-	int		   *failed;
+	int		   *failed = NULL;
 	bool		isnull;
 
 	eb_internal_execute(&plan, "SELECT eventbridge._failed_records($1, $2)",
 						2, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	array = eb_result(0, 1, &isnull);
 	*nfailed = 0;
-	if (isnull)
-		return NULL;
-	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true,
-					  TYPALIGN_INT, &elements, NULL, nfailed);
-	failed = palloc0(sizeof(int) * (*nfailed + 1));
-	for (int i = 0; i < *nfailed; i++)
-		failed[i] = DatumGetInt32(elements[i]);
-	*nfailed = Max(*nfailed, 1);
+	if (!isnull)
+	{
+		deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32),
+						  true, TYPALIGN_INT, &elements, NULL, nfailed);
+		failed = palloc0(sizeof(int) * (*nfailed + 1));
+		for (int i = 0; i < *nfailed; i++)
+			failed[i] = DatumGetInt32(elements[i]);
+		*nfailed = Max(*nfailed, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
 	return failed;
 }
 
@@ -533,7 +534,7 @@ write_notes(const EbPipe *pipe, const Notes *notes)
 			TimestampTzGetDatum(entry->at)
 		};
 
-		eb_internal_execute(&plan,
+		eb_internal_call(&plan,
 							"SELECT eventbridge._pipe_note($1, 'INFO', $2, NULL, $3, $4)",
 							4, types, values, nulls);
 	}

@@ -63,38 +63,37 @@ load_pipe(EbPipe *pipe, int64 pipe_id)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
 	Datum		values[1] = {Int64GetDatum(pipe_id)};
-	MemoryContext context = CurrentMemoryContext;
 
 	memset(pipe, 0, sizeof(EbPipe));
 	pipe->pipe_id = pipe_id;
 	if (eb_internal_execute(&plan,
-							"SELECT arn, source_kind, enrichment, enrichment_template,"
+							"SELECT source_kind, enrichment, enrichment_template,"
 							" target_kind, resource, resource_id, routine, claim_check,"
 							" target_template, variables, log_level, obstacle, is_held,"
 							" has_groups"
 							" FROM eventbridge._pipe_to_run($1)",
 							1, types, values, NULL) == 0)
 		return false;
-	MemoryContextSwitchTo(context);
-	pipe->from_queue = strcmp(eb_result_text(0, 2), "queue") == 0;
-	pipe->enrichment.function = eb_result_oid(0, 3);
+	pipe->from_queue = strcmp(eb_result_text(0, 1), "queue") == 0;
+	pipe->enrichment.function = eb_result_oid(0, 2);
 	pipe->enrichment.exists = OidIsValid(pipe->enrichment.function);
 	pipe->enrichment.kind = EB_TARGET_FUNCTION;
-	pipe->enrichment.context = context;
-	pipe->enrichment_template = eb_result_text(0, 4);
+	pipe->enrichment.context = CurrentMemoryContext;
+	pipe->enrichment_template = eb_result_text(0, 3);
 	pipe->target.exists = true;
-	pipe->target.context = context;
-	pipe->target.kind = eb_target_kind(eb_result_text(0, 5));
-	pipe->target.name = eb_result_text(0, 6);
-	pipe->target.resource_id = eb_result_int64(0, 7);
-	pipe->target.function = eb_result_oid(0, 8);
-	pipe->target.claim_check = eb_result_bool(0, 9);
-	pipe->target_template = eb_result_text(0, 10);
-	pipe->variables = eb_result_text(0, 11);
-	pipe->logs = strcmp(eb_result_text(0, 12), "INFO") == 0;
-	pipe->obstacle = eb_result_text(0, 13);
-	pipe->is_held = eb_result_bool(0, 14);
-	pipe->has_groups = eb_result_bool(0, 15);
+	pipe->target.context = CurrentMemoryContext;
+	pipe->target.kind = eb_target_kind(eb_result_text(0, 4));
+	pipe->target.name = eb_result_text(0, 5);
+	pipe->target.resource_id = eb_result_int64(0, 6);
+	pipe->target.function = eb_result_oid(0, 7);
+	pipe->target.claim_check = eb_result_bool(0, 8);
+	pipe->target_template = eb_result_text(0, 9);
+	pipe->variables = eb_result_text(0, 10);
+	pipe->logs = strcmp(eb_result_text(0, 11), "INFO") == 0;
+	pipe->obstacle = eb_result_text(0, 12);
+	pipe->is_held = eb_result_bool(0, 13);
+	pipe->has_groups = eb_result_bool(0, 14);
+	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
 
@@ -108,7 +107,7 @@ halt(const EbPipe *pipe)
 		CStringGetTextDatum(pipe->obstacle)
 	};
 
-	eb_internal_execute(&plan, "SELECT eventbridge._pipe_halt($1, $2)", 2,
+	eb_internal_call(&plan, "SELECT eventbridge._pipe_halt($1, $2)", 2,
 						types, values, NULL);
 }
 
@@ -129,7 +128,7 @@ delete_messages(const EbPipeBatch *batch, const int *failed, int nfailed)
 	values[1] = PointerGetDatum(construct_array(elements, nfailed, INT4OID,
 												sizeof(int32), true,
 												TYPALIGN_INT));
-	eb_internal_execute(&plan,
+	eb_internal_call(&plan,
 						"SELECT eventbridge._pipe_delete_messages($1, $2)",
 						2, types, values, NULL);
 }
@@ -142,7 +141,7 @@ release(EbPipe *pipe)
 	static const Oid types[] = {INT8OID};
 	Datum		values[1] = {Int64GetDatum(pipe->pipe_id)};
 
-	eb_internal_execute(&plan,
+	eb_internal_call(&plan,
 						"UPDATE eventbridge.pipe_state"
 						" SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity'"
 						" WHERE pipe_id = $1",
@@ -154,12 +153,10 @@ release(EbPipe *pipe)
 static void
 settle(EbPipe *pipe, const Progress *progress)
 {
-	static SPIPlanPtr plans[EB_LOG_TURNS];
+	static SPIPlanPtr plans[EB_LOG_SETS];
 	static const Oid types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
 	INT8OID, INT8OID};
 	char		nulls[7] = "       ";
-	char		sql[256];
-	int			turn = eb_stream_log_turn();
 	Datum		values[7] = {
 		Int64GetDatum(pipe->pipe_id),
 		Int64GetDatum(progress->tick),
@@ -174,11 +171,12 @@ settle(EbPipe *pipe, const Progress *progress)
 		return;
 	if (pipe->from_queue)
 		nulls[1] = nulls[2] = 'n';
-	snprintf(sql, sizeof(sql),
-			 "INSERT INTO eventbridge.pipe_progress_%d (pipe_id, tick, number,"
-			 " invocations, events, event_bytes, target_skipped)"
-			 " VALUES ($1, $2, $3, $4, $5, $6, $7)", turn);
-	eb_internal_execute(&plans[turn], sql, 7, types, values, nulls);
+	eb_append_execute(&eb_stream_log, plans,
+					  "INSERT INTO eventbridge.pipe_progress_%d"
+					  " (pipe_id, tick, number, invocations, events,"
+					  " event_bytes, target_skipped)"
+					  " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+					  7, types, values, nulls);
 	if (pipe->is_held)
 		release(pipe);
 }
@@ -206,7 +204,7 @@ settle_failure(const EbPipe *pipe, const EbPipeBatch *batch, const EbPipeResult 
 		Int64GetDatum(batch->number)
 	};
 
-	eb_internal_execute(&plan,
+	eb_internal_call(&plan,
 						"SELECT eventbridge._pipe_failed($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 						11, types, values, nulls);
 }
@@ -221,7 +219,6 @@ runnable_pipes(Oid role, int *npipes)
 	static const Oid types[] = {NAMEOID};
 	NameData	name;
 	Datum		values[1];
-	MemoryContext context = CurrentMemoryContext;
 	int64	   *pipes;
 
 	namestrcpy(&name, GetUserNameFromId(role, false));
@@ -233,10 +230,10 @@ runnable_pipes(Oid role, int *npipes)
 										" AND x.next_attempt <= clock_timestamp()"
 										" ORDER BY p.pipe_id",
 										1, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	pipes = palloc(sizeof(int64) * Max(*npipes, 1));
 	for (int i = 0; i < *npipes; i++)
 		pipes[i] = eb_result_int64(i, 1);
+	SPI_freetuptable(SPI_tuptable);
 	return pipes;
 }
 

@@ -85,13 +85,11 @@ load_limits(Take *take, int64 pipe_id)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
 	Datum		values[1] = {Int64GetDatum(pipe_id)};
-	MemoryContext context = CurrentMemoryContext;
 	Datum		filters;
 	bool		isnull;
 
 	eb_internal_execute(&plan, "SELECT * FROM eventbridge._pipe_limits($1)",
 						1, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	filters = eb_result(0, 1, &isnull);
 	if (!isnull)
 	{
@@ -180,7 +178,6 @@ read_stream(Take *take)
 										"SELECT stream_id, tick, earlier::text, later::text, after"
 										" FROM eventbridge._pipe_ticks($1)",
 										1, types, values, NULL);
-	MemoryContextSwitchTo(context);
 	ranges = palloc(sizeof(EbStreamRange) * Max(nranges, 1));
 	for (int i = 0; i < nranges; i++)
 		load_range(&ranges[i], i);
@@ -335,20 +332,19 @@ cut_batch(Take *take, EbPipeBatch *batch)
 
 /* ---- queues ---- */
 
+/* The next batch of messages; what was delivered before has been deleted. */
 static bool
 receive(Take *take, EbPipeBatch *batch)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID};
 	Datum		values[1] = {Int64GetDatum(take->pipe_id)};
-	MemoryContext context = CurrentMemoryContext;
 	uint64		n = eb_internal_execute(&plan,
 										"SELECT records, record_count, oldest"
 										" FROM eventbridge._pipe_receive($1)",
 										1, types, values, NULL);
 
-	MemoryContextSwitchTo(context);
-	take->done = true;
+	take->done = (n == 0);
 	if (n > 0)
 	{
 		bool		isnull;

@@ -111,6 +111,12 @@ INSERT INTO faults (pattern, message, path) VALUES
 ('{"a": ["x" "y"]}', 'Unexpected character (''"'' (code 34)): was expecting comma to separate Array entries', '$.a[1]'),
 ('{"a": ["x"] "b": ["y"]}', 'Unexpected character (''"'' (code 34)): was expecting comma to separate Object entries', '$'),
 ('{"a": [01]}', 'Invalid numeric value: Leading zeroes not allowed', '$.a[0]'),
+('{"a": [-01]}', 'Invalid numeric value: Leading zeroes not allowed', '$.a[0]'),
+('{"a": [1.]}', 'Unexpected character ('']'' (code 93)) in numeric value: Decimal point not followed by a digit', '$.a[0]'),
+('{"a": [2e, 3]}', 'Unexpected character ('','' (code 44)) in numeric value: Exponent indicator not followed by a digit', '$.a[0]'),
+('{"a": [-]}', 'Unexpected character ('']'' (code 93)) in numeric value: expected digit (0-9) to follow minus sign, for valid numeric value', '$.a[0]'),
+('{"a": [-', 'Unexpected end-of-input', '$.a[0]'),
+('{"a": [1x]}', 'Unrecognized token ''1x''', '$.a[0]'),
 ('{"a": ["x"]', 'Unexpected end-of-input: expected close marker for Object', '$'),
 ('{"a": ["x', 'Unexpected end-of-input: was expecting closing quote for a string value', '$.a[0]'),
 ('{"a": ["x"]} x', 'Unrecognized token ''x'': was expecting (JSON String, Number, Array, Object or token ''null'', ''true'' or ''false'')', '$'),
@@ -179,6 +185,17 @@ SELECT '{"a": ["\q"]}'::event_pattern;
 SELECT '{"a": ['::event_pattern;
 SELECT E'{"a": ["\t"]}'::event_pattern;
 
+SELECT '{"a": ["x"}'::event_pattern;
+SELECT '{"a": {"b": ["x"]'::event_pattern;
+SELECT '{"a": {"b": ["x"]]'::event_pattern;
+SELECT '{"a":}'::event_pattern;
+SELECT '{"a": [True]}'::event_pattern;
+SELECT '{"a": [None]}'::event_pattern;
+SELECT '{"a": ["x", y]}'::event_pattern;
+SELECT '{"a": ["x"]};'::event_pattern;
+SELECT 'a: [x]'::event_pattern;
+SELECT '{"$or": [{"a": ["x"]}]}'::event_pattern;
+SELECT '{"a": [{"exist": true}]}'::event_pattern;
 -- SQLSTATE: what is no JSON, what is JSON and no pattern, what exceeds a limit
 CREATE FUNCTION pg_temp.sqlstate_of(pattern text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
