@@ -1184,7 +1184,8 @@ BEGIN
 	FOR key, wanted, members IN
 		SELECT b.name, b.wanted, b.members
 		FROM (VALUES ('InputTransformer', 'string', '{InputPathsMap,InputTemplate}'::text[]),
-			('DeadLetterConfig', 'string', '{Arn}'), ('RetryPolicy', 'number', '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'),
+			('DeadLetterConfig', 'string', '{Arn}'), ('SqsParameters', 'string', '{MessageGroupId}'),
+			('RetryPolicy', 'number', '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'),
 			('HttpParameters', NULL, '{PathParameterValues,HeaderParameters,QueryStringParameters}')) AS b (name, wanted, members)
 		WHERE target ? b.name
 	LOOP
@@ -1197,6 +1198,8 @@ BEGIN
 			END IF;
 		END LOOP;
 	END LOOP;
+	faults := eventbridge._check(faults, target #>> '{SqsParameters,MessageGroupId}',
+		member || 'sqsParameters.messageGroupId', 100, '[!-~]*');
 	faults := eventbridge._check(faults, target ->> 'Id', member || 'id', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check(faults, target ->> 'Arn', member || 'arn', 1600, required => true);
 	faults := eventbridge._check(faults, target ->> 'RoleArn', member || 'roleArn', 1600);

@@ -455,6 +455,13 @@ BEGIN
 	END IF;
 	IF place.kind = 'event_bus' THEN
 		PERFORM eventbridge._check_bus_parameters(coalesce(parameters -> block, '{}'));
+	ELSIF place.kind = 'queue' THEN
+		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{MessageGroupId,MessageDeduplicationId}');
+		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'MessageGroupId'], block || '.MessageGroupId', 100),
+			parameters #>> ARRAY[block, 'MessageDeduplicationId'], block || '.MessageDeduplicationId', 100));
+		IF place.resource LIKE '%.fifo' AND coalesce(parameters #>> ARRAY[block, 'MessageGroupId'], '') = '' THEN
+			PERFORM eventbridge._raise('ValidationException', format('TargetParameters.%s.MessageGroupId Missing required parameter.', block));
+		END IF;
 	ELSIF place.kind = 'api_destination' THEN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
 			'{PathParameterValues,HeaderParameters,QueryStringParameters}');
@@ -867,7 +874,7 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
-	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean)
+	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean, OUT has_groups boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -904,7 +911,9 @@ BEGIN
 									p.role, eventbridge._table_name(s.relation))
 					  FROM eventbridge.stream AS s
 					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
-		x.attempts > 0 OR x.batch_limit IS NOT NULL
+		x.attempts > 0 OR x.batch_limit IS NOT NULL,
+		p.target_kind = 'queue'
+			AND coalesce(p.definition #>> '{TargetParameters,SqsQueueParameters,MessageGroupId}', '') <> ''
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
@@ -997,7 +1006,7 @@ BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.name = p.queue;
 	/* The index gives a queue's messages in their order; a plan made while there were few must not sort all. */
-	receivable := eventbridge._receivable(q, p.batch_size);
+	receivable := eventbridge._receivable(q, p.batch_size, clock_timestamp());
 	WITH chosen AS MATERIALIZED (
 		SELECT m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
 		FROM eventbridge.queue_message AS m WHERE m.message_no = ANY (receivable)),
@@ -1005,7 +1014,11 @@ BEGIN
 		SELECT c.*, p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter)
 			WHERE eventbridge.matches(eventbridge._decoded_record(c.record), f.filter)) AS passes FROM chosen AS c),
 	dropped AS (
-		DELETE FROM eventbridge.queue_message AS m USING judged AS j WHERE m.message_no = j.message_no AND NOT j.passes)
+		DELETE FROM eventbridge.queue_message AS m USING judged AS j WHERE m.message_no = j.message_no AND NOT j.passes
+		RETURNING m.queue_id, m.message_group_id, m.message_deduplication_id),
+	turns AS (
+		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
+		SELECT DISTINCT d.queue_id, clock_timestamp(), d.message_group_id FROM dropped AS d WHERE d.message_deduplication_id IS NOT NULL)
 	SELECT '[' || string_agg(j.record, ',' ORDER BY j.message_no) FILTER (WHERE j.passes) || ']',
 		count(*) FILTER (WHERE j.passes), min(j.sent_at) FILTER (WHERE j.passes), count(*) = p.batch_size
 	INTO records, record_count, oldest, full_size FROM judged AS j;
@@ -1087,6 +1100,51 @@ END $$;
 COMMENT ON FUNCTION _pipe_put_events(bigint, text, text[]) IS
 'Internal: puts what a pipe delivers on its event bus, all or nothing.';
 
+/*
+ * Sends a batch to the queue that is the pipe's target, in groups; gives what
+ * was wrong. Where nothing else says what a duplicate is, it is the same
+ * record of the source, or nothing if an enrichment has made the elements.
+ */
+CREATE FUNCTION _pipe_send_messages(p_pipe_id bigint, records text, inputs text[]) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	p eventbridge.pipe;
+	q eventbridge.queue;
+	parameters jsonb;
+	element record;
+	group_id text;
+	deduplication_id text;
+BEGIN
+	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
+	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.name = p.target_resource;
+	parameters := p.definition #> '{TargetParameters,SqsQueueParameters}';
+	FOR element IN
+		SELECT i.input, a.value AS record,
+			CASE WHEN p.source_kind = 'queue' AND p.enrichment IS NULL THEN eventbridge._decoded_record(a.value::text)::json ELSE a.value END AS seen
+		FROM unnest(inputs) WITH ORDINALITY AS i (input, o)
+			LEFT JOIN json_array_elements(records::json) WITH ORDINALITY AS a (value, o) USING (o) ORDER BY i.o
+	LOOP
+		group_id := eventbridge._pipe_parameter(parameters ->> 'MessageGroupId', element.seen);
+		deduplication_id := CASE WHEN q.fifo THEN coalesce(
+			eventbridge._pipe_parameter(nullif(parameters ->> 'MessageDeduplicationId', ''), element.seen),
+			CASE WHEN q.content_based_deduplication THEN eventbridge._content_id(element.input)
+				WHEN p.enrichment IS NULL THEN eventbridge._record_id(element.record) END,
+			gen_random_uuid()::text) END;
+		IF group_id IS NULL THEN
+			RAISE data_exception USING MESSAGE = 'The request must contain the parameter MessageGroupId.';
+		END IF;
+		PERFORM eventbridge._check_message_id('MessageGroupId', group_id),
+			eventbridge._check_message_id('MessageDeduplicationId', deduplication_id);
+		PERFORM eventbridge._enqueue(q.queue_id, element.input, clock_timestamp() + make_interval(secs => q.delay_seconds), NULL, NULL,
+			group_id, deduplication_id);
+	END LOOP;
+	RETURN NULL;
+EXCEPTION WHEN data_exception OR invalid_parameter_value THEN
+	RETURN SQLERRM;
+END $$;
+COMMENT ON FUNCTION _pipe_send_messages(bigint, text, text[]) IS
+'Internal: sends what a pipe delivers to its queue, in groups, all or nothing.';
+
 /* The id by which a target may say that it failed with a record. */
 CREATE FUNCTION _record_id(record json) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -1135,9 +1193,14 @@ COMMENT ON FUNCTION _position_before(text, integer) IS
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-	DELETE FROM eventbridge.queue_message AS m
-	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r.value ->> 'receiptHandle', '/', 1)::bigint
-		FROM json_array_elements($1::json) WITH ORDINALITY AS r (value, o) WHERE r.o <> ALL ($2)));
+	WITH gone AS (
+		DELETE FROM eventbridge.queue_message AS m
+		WHERE m.message_no = ANY (ARRAY(SELECT split_part(r.value ->> 'receiptHandle', '/', 1)::bigint
+			FROM json_array_elements($1::json) WITH ORDINALITY AS r (value, o) WHERE r.o <> ALL ($2)))
+		RETURNING m.queue_id, m.message_group_id, m.message_deduplication_id)
+	INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
+	SELECT DISTINCT g.queue_id, clock_timestamp(), g.message_group_id
+	FROM gone AS g WHERE g.message_deduplication_id IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 'Internal: deletes the messages that a pipe has delivered.';
@@ -1146,12 +1209,18 @@ COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 CREATE FUNCTION _pipe_return_messages(records text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-	UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
-		first_received_at = coalesce(m.first_received_at, clock_timestamp()),
-		visible_at = clock_timestamp() + make_interval(secs =>
-			(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
-	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint
-		FROM json_array_elements($1::json) AS r));
+	WITH returned AS (
+		UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
+			first_received_at = coalesce(m.first_received_at, clock_timestamp()),
+			visible_at = clock_timestamp() + make_interval(secs =>
+				(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
+		WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint
+			FROM json_array_elements($1::json) AS r))
+		RETURNING m.queue_id, m.visible_at, m.message_group_id, m.message_deduplication_id)
+	INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
+	SELECT r.queue_id, max(r.visible_at), r.message_group_id
+	FROM returned AS r WHERE r.message_deduplication_id IS NOT NULL
+	GROUP BY r.queue_id, r.message_group_id;
 END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
@@ -1605,7 +1674,8 @@ REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_records(bytea, bigint, bigint), _get_record_batch(text, text, integer), _latest_sequence_number(text),
 	_pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
-	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
+	_pipe_put_events(bigint, text, text[]), _pipe_send_messages(bigint, text, text[]),
+	_pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
 	_pipe_count(bigint, integer, integer, integer, integer, integer, integer),
 	_pipe_note(bigint, text, text, text, text, timestamptz), _pipe_bury(pipe, text, integer, text),
 	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint),

@@ -62,7 +62,8 @@ enum
 	COLUMN_OBSTACLE_CODE,
 	COLUMN_OBSTACLE,
 	COLUMN_RULE_ID,
-	COLUMN_ORDERED
+	COLUMN_ORDERED,
+	COLUMN_MESSAGE_GROUP_ID
 };
 
 /* ---- changes ---- */
@@ -305,6 +306,7 @@ read_target(EbTarget *target)
 													BoolGetDatum(false)));
 	target->input = column_text(COLUMN_INPUT);
 	target->input_path = column_text(COLUMN_INPUT_PATH);
+	target->message_group_id = column_text(COLUMN_MESSAGE_GROUP_ID);
 	target->rule_name = column_text(COLUMN_RULE_NAME);
 	target->rule_arn = column_text(COLUMN_RULE_ARN);
 	target->target_arn = column_text(COLUMN_TARGET_ARN);
@@ -541,6 +543,34 @@ store(SPIPlanPtr *plan, const char *sql, const EbTarget *target,
 	pfree(DatumGetPointer(values[1]));
 }
 
+/* A message to a queue; with a group, it takes the way of such messages. */
+static void
+send_message(const EbTarget *target, const EbLogRow *row, const char *input)
+{
+	static SPIPlanPtr plan = NULL;
+	static SPIPlanPtr group_plan = NULL;
+	static const Oid types[] = {INT8OID, TEXTOID, UUIDOID, TEXTOID, INT8OID};
+	Datum		values[5];
+
+	if (target->message_group_id == NULL)
+	{
+		store(&plan, "INSERT INTO eventbridge.queue_message"
+			  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
+			  target, row, input);
+		return;
+	}
+	values[0] = Int64GetDatum(target->resource_id);
+	values[1] = CStringGetTextDatum(input);
+	values[2] = UUIDPGetDatum(&row->event_id);
+	values[3] = CStringGetTextDatum(target->message_group_id);
+	values[4] = Int64GetDatum(target->target_id);
+	eb_internal_call(&group_plan,
+					 "SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
+					 5, types, values, NULL);
+	pfree(DatumGetPointer(values[1]));
+	pfree(DatumGetPointer(values[3]));
+}
+
 /*
  * A notification with the message or, if that is too long or not wanted, with
  * the id alone, under which get_notification() has the message.  The id also
@@ -618,7 +648,6 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 static void
 deliver_inside(EbInvocation *invocation)
 {
-	static SPIPlanPtr send_plan = NULL;
 	static SPIPlanPtr log_plan = NULL;
 	EbTarget   *target = invocation->target;
 	const EbLogRow *row = invocation->row;
@@ -627,9 +656,7 @@ deliver_inside(EbInvocation *invocation)
 	switch (target->kind)
 	{
 		case EB_TARGET_QUEUE:
-			store(&send_plan, "INSERT INTO eventbridge.queue_message"
-				  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
-				  target, row, invocation->input);
+			send_message(target, row, invocation->input);
 			break;
 		case EB_TARGET_LOG_GROUP:
 			store(&log_plan, "INSERT INTO eventbridge.log_event"

@@ -49,7 +49,8 @@ typedef enum EbLockClass
 	EB_LOCK_MAINTENANCE,		/* who rotates */
 	EB_LOCK_TICK,				/* who ends a batch of stream records */
 	EB_LOCK_PIPE,				/* who serves a pipe */
-	EB_LOCK_RULES				/* who puts rules into shared memory */
+	EB_LOCK_RULES,				/* who puts rules into shared memory */
+	EB_LOCK_QUEUE_GROUP			/* who receives from a group of a FIFO queue */
 } EbLockClass;
 
 extern bool eb_lock(EbLockClass class, uint32 key1, uint32 key2,

@@ -360,24 +360,25 @@ deliver_each(EbPipe *pipe, ArrayType *inputs)
 	}
 }
 
-/* Puts the inputs on a bus.  Returns what was wrong, or NULL. */
-static char *
-put_events(const EbPipe *pipe, const char *records, ArrayType *inputs)
+/*
+ * Hands over inputs for which the target's parameters may look into the
+ * record, by the given function.
+ */
+static void
+hand_over(SPIPlanPtr *plan, const char *sql, const EbPipe *pipe,
+		  Elements *elements, ArrayType *inputs, EbPipeResult *result)
 {
-	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, TEXTOID, TEXTARRAYOID};
 	Datum		values[3];
-	char	   *fault;
 
 	values[0] = Int64GetDatum(pipe->pipe_id);
-	values[1] = CStringGetTextDatum(records);
+	values[1] = CStringGetTextDatum(elements_text(elements));
 	values[2] = PointerGetDatum(inputs);
-	eb_internal_execute(&plan,
-						"SELECT eventbridge._pipe_put_events($1, $2, $3)",
-						3, types, values, NULL);
-	fault = eb_result_text(0, 1);
+	eb_internal_execute(plan, sql, 3, types, values, NULL);
+	result->message = eb_result_text(0, 1);
 	SPI_freetuptable(SPI_tuptable);
-	return fault;
+	if (result->message != NULL)
+		result->stage = "TARGET";
 }
 
 /* Puts the inputs where the target says; no user code runs. */
@@ -386,11 +387,20 @@ deliver_inputs(EbPipe *pipe, Elements *elements, ArrayType *inputs,
 			   EbPipeResult *result)
 {
 	static SPIPlanPtr queue_plan = NULL;
+	static SPIPlanPtr group_plan = NULL;
 	static SPIPlanPtr log_plan = NULL;
+	static SPIPlanPtr bus_plan = NULL;
 
 	switch (pipe->target.kind)
 	{
 		case EB_TARGET_QUEUE:
+			if (pipe->has_groups)
+			{
+				hand_over(&group_plan,
+						  "SELECT eventbridge._pipe_send_messages($1, $2, $3)",
+						  pipe, elements, inputs, result);
+				break;
+			}
 			store_all(&queue_plan, "INSERT INTO eventbridge.queue_message"
 					  " (queue_id, body) SELECT $1, unnest($2)", pipe, inputs);
 			break;
@@ -400,9 +410,9 @@ deliver_inputs(EbPipe *pipe, Elements *elements, ArrayType *inputs,
 					  pipe, inputs);
 			break;
 		case EB_TARGET_BUS:
-			result->message = put_events(pipe, elements_text(elements), inputs);
-			if (result->message != NULL)
-				result->stage = "TARGET";
+			hand_over(&bus_plan,
+					  "SELECT eventbridge._pipe_put_events($1, $2, $3)",
+					  pipe, elements, inputs, result);
 			break;
 		default:
 			deliver_each(pipe, inputs);

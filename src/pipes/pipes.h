@@ -25,6 +25,7 @@ typedef struct EbPipe
 	char	   *variables;		/* of templates */
 	bool		logs;			/* more than failures */
 	bool		is_held;		/* by a batch that failed */
+	bool		has_groups;		/* messages to the target have a group */
 	char	   *obstacle;		/* or NULL */
 } EbPipe;
 

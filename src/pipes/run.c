@@ -69,7 +69,8 @@ load_pipe(EbPipe *pipe, int64 pipe_id)
 	if (eb_internal_execute(&plan,
 							"SELECT source_kind, enrichment, enrichment_template,"
 							" target_kind, resource, resource_id, routine, claim_check,"
-							" target_template, variables, log_level, obstacle, is_held"
+							" target_template, variables, log_level, obstacle, is_held,"
+							" has_groups"
 							" FROM eventbridge._pipe_to_run($1)",
 							1, types, values, NULL) == 0)
 		return false;
@@ -91,6 +92,7 @@ load_pipe(EbPipe *pipe, int64 pipe_id)
 	pipe->logs = strcmp(eb_result_text(0, 11), "INFO") == 0;
 	pipe->obstacle = eb_result_text(0, 12);
 	pipe->is_held = eb_result_bool(0, 13);
+	pipe->has_groups = eb_result_bool(0, 14);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }

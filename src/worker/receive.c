@@ -16,6 +16,8 @@
  * No more messages are received than the sinks take at once: the visibility
  * time-out runs from the receipt, and a message that waits here would be
  * received by others too.  For the same reason nothing is tried twice here.
+ * Of a group of a FIFO queue, no more than one message is received at once,
+ * since sinks work side by side, and the first might fail.
  * How often a message has been received is known to the queue, and from that
  * follows when it comes again; so the back-off goes on wherever it is
  * received next.  If this program dies, messages come again when their
@@ -60,6 +62,7 @@ static struct Receiver
 	EbReports	reports;		/* what sinks are through with */
 	bool		look;			/* there is reason to receive */
 	bool		failed;			/* a message was not taken */
+	bool		one_of_group;	/* see the head of this file */
 	bool		stopping;
 	bool		finished;
 	EbExit		exit_status;	/* if all goes well from now on */
@@ -220,10 +223,15 @@ send_receive(void)
 {
 	int			wanted = receiver.room - receiver.held;
 	int			count = receiver.options->sinks.count;
-	static const char sql[] =
-	"SELECT message_id, receipt_handle, body, attributes ->> 'ApproximateReceiveCount',"
-	" attributes, message_attributes"
-	" FROM eventbridge.receive_messages($1, $2, $3)";
+	/* One by one they are of different groups. */
+	const char *sql = receiver.one_of_group ?
+		"SELECT message_id, receipt_handle, body, attributes ->> 'ApproximateReceiveCount',"
+		" attributes, message_attributes"
+		" FROM pg_catalog.generate_series(1, $2::integer) AS n,"
+		" LATERAL eventbridge.receive_messages($1, least(n, 1), $3)" :
+		"SELECT message_id, receipt_handle, body, attributes ->> 'ApproximateReceiveCount',"
+		" attributes, message_attributes"
+		" FROM eventbridge.receive_messages($1, $2, $3)";
 	char		max[16];
 	char		visibility_timeout[16];
 	const char *values[3] = {receiver.options->queue, max, visibility_timeout};
@@ -354,6 +362,17 @@ session_failed(void)
 	finish(EB_EXIT_CONNECTION);
 }
 
+/* SQS's rule, for names and ARNs. */
+static bool
+is_fifo(const char *queue)
+{
+	static const char suffix[] = ".fifo";
+	size_t		len = strlen(queue);
+
+	return len >= strlen(suffix) &&
+		strcmp(queue + len - strlen(suffix), suffix) == 0;
+}
+
 /*
  * Reads the options, which follow argv[0], and runs until it is told to stop.
  * The result is the program's exit status.
@@ -382,6 +401,7 @@ eb_receive_run(int argc, char **argv)
 		options->sinks.webhook_url == NULL;
 	receiver.options = options;
 	receiver.room = only_printed ? PRINTED_AT_ONCE : options->sinks.jobs;
+	receiver.one_of_group = !only_printed && is_fifo(options->queue);
 	eb_loop_init(stop_signal);
 	eb_sinks_open(&receiver.sinks, &options->sinks, message_done);
 	receiver.session = eb_session_open(&options->connection, &handlers);

@@ -46,7 +46,7 @@ SELECT * FROM delivery_log;
 SELECT * FROM delivery_retry;
 INSERT INTO delivery_log_0 (targets) VALUES ('{1}');
 SELECT nextval('delivery_turn');
-SELECT _send_message('theirs', 'x', NULL, NULL);
+SELECT _send_message('theirs', 'x', NULL, NULL, NULL, NULL);
 SELECT _receive_message_batch('theirs', 1, NULL);
 SELECT _rotate_delivery_log();
 SELECT _bury(1, NULL, 1, 1, now(), '', '', '', '', '', 1, '');

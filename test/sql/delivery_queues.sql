@@ -11,7 +11,7 @@ SELECT name, arn, visibility_timeout, message_retention_period, delay_seconds FR
 \set SHOW_CONTEXT never
 SELECT create_queue('orders');
 SELECT create_queue('no good');
-SELECT create_queue('orders.fifo');
+SELECT create_queue('orders.fif');
 SELECT create_queue('x', '{"VisibilityTimeout": 43201}');
 SELECT create_queue('x', '{"Color": "red"}');
 SELECT create_queue('x', '[]');

@@ -157,7 +157,7 @@ SELECT create_queue('a');
 SELECT set_queue_attributes('a', pg_temp.policy('b-dead', '1'));
 SELECT set_queue_attributes('b-dead', '{"DelaySeconds": 1}');
 SELECT _set_queue_attributes('a', '{}');
-SELECT _receivable(NULL, 1);
+SELECT _receivable(NULL, 1, NULL);
 RESET ROLE;
 GRANT regress_redrive_b TO regress_redrive_a;
 SET ROLE regress_redrive_a;
