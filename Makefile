@@ -11,7 +11,7 @@ MODULE_big = eventbridge
 # One room of src/ each; the worker is a client program and not part
 # of the module.
 ROOMS = json log pattern ruleset index transform stream bus delivery pipes
-OBJS = src/eventbridge.o src/settings.o \
+OBJS = src/eventbridge.o src/settings.o src/shmem.o \
 	$(patsubst %.c,%.o,$(sort $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))))
 PG_CPPFLAGS = -Isrc -DEVENTBRIDGE_VERSION='"$(EXTVERSION)"'
 

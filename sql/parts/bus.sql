@@ -219,6 +219,18 @@ END $$;
 COMMENT ON FUNCTION _raise(text, text, text, text) IS
 'Internal: raises an error with AWS''s code in its detail.';
 
+/* An error that was caught, with more in its detail. */
+CREATE FUNCTION _raise_again(state text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF coalesce(hint, '') = '' THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
+END $$;
+COMMENT ON FUNCTION _raise_again(text, text, text, text) IS
+'Internal: raises an error that was caught, with another detail.';
+
 /*
  * Faults of a request are collected first and raised together, in the form of
  * AWS's request validation. _check appends what is wrong with one member.
@@ -792,7 +804,7 @@ BEGIN
 		AND eventbridge._cron_field_is_valid(fields[4], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}')
 		AND (fields[5] IN ('?', 'L')
 			 OR fields[5] ~ '^([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])$'
-			 OR eventbridge._cron_field_is_valid(fields[5], 1, 7, days))
+			 OR (strpos(fields[5], '/') = 0 AND eventbridge._cron_field_is_valid(fields[5], 1, 7, days)))
 		AND eventbridge._cron_field_is_valid(fields[6], 1970, 9999, NULL);
 END $$;
 COMMENT ON FUNCTION _schedule_is_valid(text) IS
@@ -811,11 +823,7 @@ BEGIN
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
 		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	detail := 'AWS error code: InvalidEventPatternException. ' || detail;
-	IF hint = '' THEN
-		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
-	END IF;
-	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
+	PERFORM eventbridge._raise_again(state, message, 'AWS error code: InvalidEventPatternException. ' || detail, hint);
 END $$;
 COMMENT ON FUNCTION _parse_pattern(text) IS
 'Internal: a pattern, or an error with AWS''s code.';
@@ -1130,8 +1138,11 @@ DECLARE
 	member constant text := format('targets.%s.member.', n);
 	allowed constant text[] := '{Id,Arn,RoleArn,Input,InputPath,InputTransformer,KinesisParameters,RunCommandParameters,EcsParameters,BatchParameters,SqsParameters,HttpParameters,RedshiftDataParameters,SageMakerPipelineParameters,DeadLetterConfig,RetryPolicy,AppSyncParameters,Ordered}';
 	key text;
+	block_key text;
 	value jsonb;
 	wanted text;
+	type text;
+	members text[];
 BEGIN
 	IF jsonb_typeof(target) <> 'object' THEN
 		PERFORM eventbridge._raise('ValidationException', format('Targets[%s] must be a JSON object', n - 1));
@@ -1149,17 +1160,29 @@ BEGIN
 				format('invalid type for parameter Targets[%s].%s: must be a JSON %s', n - 1, key, wanted));
 		END IF;
 	END LOOP;
-	IF jsonb_typeof(target #> '{DeadLetterConfig,Arn}') <> 'string'
-		OR jsonb_typeof(target #> '{RetryPolicy,MaximumRetryAttempts}') <> 'number'
-		OR jsonb_typeof(target #> '{RetryPolicy,MaximumEventAgeInSeconds}') <> 'number'
-		OR (target -> 'RetryPolicy') - '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'::text[] <> '{}'
-		OR (target -> 'DeadLetterConfig') - 'Arn' <> '{}' THEN
-		PERFORM eventbridge._raise('ValidationException',
-			format('invalid DeadLetterConfig or RetryPolicy in Targets[%s]', n - 1));
-	END IF;
+	FOR key, wanted, members IN
+		SELECT b.name, b.wanted, b.members
+		FROM (VALUES ('InputTransformer', 'string', '{InputPathsMap,InputTemplate}'::text[]),
+			('DeadLetterConfig', 'string', '{Arn}'), ('RetryPolicy', 'number', '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'),
+			('HttpParameters', NULL, '{PathParameterValues,HeaderParameters,QueryStringParameters}')) AS b (name, wanted, members)
+		WHERE target ? b.name
+	LOOP
+		PERFORM eventbridge._check_members(target -> key, format('Targets[%s].%s', n - 1, key), members);
+		FOR block_key, value IN SELECT * FROM jsonb_each(target -> key) LOOP
+			type := CASE block_key WHEN 'InputPathsMap' THEN 'object' ELSE wanted END;
+			IF jsonb_typeof(value) <> type THEN
+				PERFORM eventbridge._raise('ValidationException',
+					format('invalid type for parameter Targets[%s].%s.%s: must be a JSON %s', n - 1, key, block_key, type));
+			END IF;
+		END LOOP;
+	END LOOP;
 	faults := eventbridge._check(faults, target ->> 'Id', member || 'id', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check(faults, target ->> 'Arn', member || 'arn', 1600, required => true);
 	faults := eventbridge._check(faults, target ->> 'RoleArn', member || 'roleArn', 1600);
+	faults := eventbridge._check(faults, target ->> 'Input', member || 'input', 8192);
+	faults := eventbridge._check(faults, target ->> 'InputPath', member || 'inputPath', 256);
+	faults := eventbridge._check(faults, target #>> '{InputTransformer,InputTemplate}', member || 'inputTransformer.inputTemplate', 8192,
+		required => target ? 'InputTransformer');
 	faults := eventbridge._check(faults, target #>> '{DeadLetterConfig,Arn}', member || 'deadLetterConfig.arn', 1600);
 	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric)::bigint,
 		member || 'retryPolicy.maximumRetryAttempts', 0, 185);
@@ -1307,7 +1330,9 @@ DECLARE
 BEGIN
 	faults := eventbridge._check(faults, p_rule, 'rule', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check_bus_name(faults, p_event_bus_name);
-	IF targets IS NULL OR jsonb_typeof(targets) <> 'array' THEN
+	IF targets IS NULL THEN
+		faults := faults || text 'Value null at ''targets'' failed to satisfy constraint: Member must not be null';
+	ELSIF jsonb_typeof(targets) <> 'array' THEN
 		PERFORM eventbridge._raise('ValidationException', 'targets must be a JSON array of objects');
 	END IF;
 	IF targets = '[]' THEN
@@ -1351,7 +1376,9 @@ DECLARE
 BEGIN
 	faults := eventbridge._check(faults, p_rule, 'rule', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check_bus_name(faults, p_event_bus_name);
-	IF coalesce(cardinality(p_ids), 0) = 0 THEN
+	IF p_ids IS NULL THEN
+		faults := faults || text 'Value null at ''ids'' failed to satisfy constraint: Member must not be null';
+	ELSIF p_ids = '{}' THEN
 		faults := faults || text 'Value ''[]'' at ''ids'' failed to satisfy constraint: Member must have length greater than or equal to 1';
 	END IF;
 	FOR n IN 1 .. coalesce(cardinality(p_ids), 0) LOOP
@@ -1689,7 +1716,7 @@ COMMENT ON FUNCTION matching_rules(jsonb, text) IS
 
 CREATE FUNCTION shared_rule_sets(OUT event_bus_name text, OUT rules integer, OUT bytes bigint, OUT backends integer,
 								 OUT is_current boolean, OUT built_at timestamptz) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+AS 'MODULE_PATHNAME', 'eb_shared_rule_sets' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION shared_rule_sets() IS
 'The rules that lie in shared memory, for the buses that the current role owns, or all for members of pg_read_all_stats: number of rules, size, backends that use them, whether backends that start to use them now take these, and when they were put there. None unless the library is preloaded; see the setting eventbridge.shared_rule_memory.';
 
@@ -1838,7 +1865,7 @@ BEGIN
 		SELECT e.key, e.value INTO key, argument FROM json_each(value) AS e;
 		IF key = 'Ref' AND json_typeof(argument) = 'string' THEN
 			IF argument #>> '{}' = 'AWS::NoValue' THEN
-				RETURN 'null';
+				RETURN NULL;	/* drops the member or element */
 			END IF;
 			RETURN to_json(eventbridge._cfn_reference(argument #>> '{}', NULL, template, mapping));
 		ELSIF key = 'Fn::GetAtt' AND json_typeof(argument) = 'array' THEN
@@ -1961,6 +1988,10 @@ DECLARE
 	resource json;
 	properties json;
 	role name;
+	state text;
+	message text;
+	detail text;
+	hint text;
 BEGIN
 	PERFORM eventbridge._check_json_text(template);
 	doc := template::json;
@@ -1990,30 +2021,36 @@ BEGIN
 		END IF;
 		action := 'skipped';
 		arn := NULL;
-		IF type IN ('AWS::Events::EventBus', 'AWS::IAM::Role', 'AWS::Events::Rule', 'AWS::Pipes::Pipe') THEN
-			arn := eventbridge._cfn_reference(logical_id, 'Arn', doc, mapping);
-		END IF;
-		IF arn IS NOT NULL OR type = 'AWS::Lambda::Permission' THEN
-			properties := eventbridge._cfn_resolve(coalesce(resource -> 'Properties', '{}'), doc, mapping);
-		END IF;
-		CASE type
-			WHEN 'AWS::Events::EventBus' THEN
-				action := eventbridge._cfn_import_bus(eventbridge._bus_name(arn), properties ->> 'Description');
-			WHEN 'AWS::IAM::Role' THEN
-				role := eventbridge._role_of_arn(arn);
-				IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-					PERFORM eventbridge._raise('ValidationException', format('role "%s" does not exist', role),
-						format('Create the role, or map it to one: {%s: "..."}.', to_json(logical_id)));
-				END IF;
-				action := 'unchanged';
-			WHEN 'AWS::Lambda::Permission' THEN
-				action := eventbridge._cfn_import_permission(properties);
-			WHEN 'AWS::Events::Rule' THEN
-				action := eventbridge._cfn_import_rule(logical_id, properties);
-			WHEN 'AWS::Pipes::Pipe' THEN
-				action := eventbridge._cfn_import_pipe(logical_id, properties::jsonb);
-			ELSE
-		END CASE;
+		BEGIN
+			IF type IN ('AWS::Events::EventBus', 'AWS::IAM::Role', 'AWS::Events::Rule', 'AWS::Pipes::Pipe') THEN
+				arn := eventbridge._cfn_reference(logical_id, 'Arn', doc, mapping);
+			END IF;
+			IF arn IS NOT NULL OR type = 'AWS::Lambda::Permission' THEN
+				properties := eventbridge._cfn_resolve(coalesce(resource -> 'Properties', '{}'), doc, mapping);
+			END IF;
+			CASE type
+				WHEN 'AWS::Events::EventBus' THEN
+					action := eventbridge._cfn_import_bus(eventbridge._bus_name(arn), properties ->> 'Description');
+				WHEN 'AWS::IAM::Role' THEN
+					role := eventbridge._role_of_arn(arn);
+					IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+						PERFORM eventbridge._raise('ValidationException', format('role "%s" does not exist', role),
+							format('Create the role, or map it to one: {%s: "..."}.', to_json(logical_id)));
+					END IF;
+					action := 'unchanged';
+				WHEN 'AWS::Lambda::Permission' THEN
+					action := eventbridge._cfn_import_permission(properties);
+				WHEN 'AWS::Events::Rule' THEN
+					action := eventbridge._cfn_import_rule(logical_id, properties);
+				WHEN 'AWS::Pipes::Pipe' THEN
+					action := eventbridge._cfn_import_pipe(logical_id, properties::jsonb);
+				ELSE
+			END CASE;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+				detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+			PERFORM eventbridge._raise_again(state, message, concat_ws(' ', nullif(detail, ''), format('In resource %s.', logical_id)), hint);
+		END;
 		RETURN NEXT;
 	END LOOP;
 END $$;

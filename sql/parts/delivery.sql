@@ -252,10 +252,14 @@ CREATE TABLE queue (
 	visibility_timeout integer NOT NULL DEFAULT 30 CHECK (visibility_timeout BETWEEN 0 AND 43200),
 	message_retention_period integer NOT NULL DEFAULT 345600 CHECK (message_retention_period BETWEEN 60 AND 1209600),
 	delay_seconds integer NOT NULL DEFAULT 0 CHECK (delay_seconds BETWEEN 0 AND 900),
-	creation_time timestamptz NOT NULL DEFAULT now()
+	creation_time timestamptz NOT NULL DEFAULT now(),
+	dead_letter_target_arn text,
+	dead_letter_queue text,
+	max_receive_count integer CHECK (max_receive_count BETWEEN 1 AND 1000)
 );
 COMMENT ON SEQUENCE queue_queue_id_seq IS 'Keys of queue.';
-COMMENT ON TABLE queue IS 'Queues, with SQS''s attributes in seconds.';
+COMMENT ON TABLE queue IS
+'Queues, with SQS''s attributes in seconds. The last three columns are the redrive policy; dead_letter_queue is the queue that the ARN names.';
 
 /* Workers remember what targets lead to. */
 CREATE TRIGGER cache_invalidate AFTER INSERT OR UPDATE OR DELETE ON queue
@@ -292,10 +296,12 @@ CREATE TABLE queue_message (
 	event_id uuid,
 	body text NOT NULL,
 	message_attributes jsonb,
-	dead_letter jsonb
+	dead_letter jsonb,
+	dead_letter_source text,
+	receive_count_elsewhere integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE queue_message IS
-'Messages of queues. dead_letter is what a dead letter needs to be delivered again.';
+'Messages of queues. dead_letter is what an event needs to be delivered again; dead_letter_source is the queue from which a redrive policy has moved the message, and receive_count_elsewhere how often it had been received there.';
 COMMENT ON SEQUENCE queue_message_message_no_seq IS 'Keys of queue_message.';
 CREATE INDEX queue_message_queue_id_visible_at_idx ON queue_message (queue_id, visible_at);
 
@@ -732,7 +738,10 @@ COMMENT ON FUNCTION _rotate() IS
 
 CREATE VIEW queues WITH (security_barrier) AS
 	SELECT q.name, eventbridge._arn('sqs', q.name) AS arn, q.owner, q.visibility_timeout,
-		q.message_retention_period, q.delay_seconds, q.creation_time
+		q.message_retention_period, q.delay_seconds, q.creation_time,
+		CASE WHEN q.max_receive_count IS NOT NULL THEN
+			jsonb_build_object('deadLetterTargetArn', q.dead_letter_target_arn, 'maxReceiveCount', q.max_receive_count)
+		END AS redrive_policy
 	FROM eventbridge.queue AS q WHERE eventbridge._acts_as(current_user, q.owner);
 COMMENT ON VIEW queues IS 'The queues that the current role owns.';
 
@@ -774,15 +783,98 @@ END $$;
 COMMENT ON FUNCTION _queue_attribute(jsonb, text, integer, integer, integer) IS
 'Internal: one of SQS''s queue attributes.';
 
+/*
+ * A queue's RedrivePolicy, a JSON object or, as in AWS, a string that holds
+ * one; an empty string takes the policy away.
+ */
+CREATE FUNCTION _with_redrive_policy(INOUT q eventbridge.queue, given jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	given_text constant text := given #>> '{}';
+	complaint constant text := format('Value %s for parameter RedrivePolicy is invalid. Reason: ', given_text);
+	policy jsonb := given;
+	missing text;
+	found_queue text;
+	obstacle record;
+BEGIN
+	IF given = '""' THEN
+		q.dead_letter_target_arn := NULL;
+		q.dead_letter_queue := NULL;
+		q.max_receive_count := NULL;
+		RETURN;
+	END IF;
+	IF jsonb_typeof(given) = 'string' THEN
+		BEGIN
+			policy := given_text::jsonb;
+		EXCEPTION WHEN data_exception THEN
+			policy := 'null';
+		END;
+	END IF;
+	IF jsonb_typeof(policy) <> 'object' THEN
+		PERFORM eventbridge._raise('InvalidAttributeValue',
+			'Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map.');
+	END IF;
+	SELECT m INTO missing FROM unnest('{maxReceiveCount,deadLetterTargetArn}'::text[]) AS m WHERE policy ->> m IS NULL LIMIT 1;
+	IF FOUND THEN
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			complaint || format('Redrive policy does not contain mandatory attribute: %s.', missing));
+	ELSIF policy - '{maxReceiveCount,deadLetterTargetArn}'::text[] <> '{}' THEN
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			complaint || 'Only following attributes are supported: [maxReceiveCount, deadLetterTargetArn].');
+	ELSIF policy ->> 'maxReceiveCount' !~ '^[0-9]{1,4}$' OR (policy ->> 'maxReceiveCount')::integer NOT BETWEEN 1 AND 1000 THEN
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			complaint || format('Invalid value for maxReceiveCount: %s, valid values are from 1 to 1000 both inclusive.', policy ->> 'maxReceiveCount'));
+	END IF;
+	SELECT d.name INTO found_queue
+	FROM eventbridge._resolve_arn(policy ->> 'deadLetterTargetArn') AS a JOIN eventbridge.queue AS d ON d.name = a.resource
+	WHERE a.kind = 'queue';
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'Dead letter target does not exist.');
+	ELSIF found_queue = q.name THEN
+		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'A queue cannot be its own dead-letter queue.');
+	END IF;
+	FOR obstacle IN SELECT * FROM eventbridge._target_obstacle('queue', found_queue, q.owner) LOOP
+		PERFORM eventbridge._raise(obstacle.code, obstacle.message, obstacle.hint);
+	END LOOP;
+	q.dead_letter_target_arn := policy ->> 'deadLetterTargetArn';
+	q.dead_letter_queue := found_queue;
+	q.max_receive_count := policy ->> 'maxReceiveCount';
+END $$;
+COMMENT ON FUNCTION _with_redrive_policy(queue, jsonb) IS
+'Internal: a queue with another redrive policy.';
+
+/* A queue with those of SQS's attributes that are given. */
+CREATE FUNCTION _with_queue_attributes(INOUT q eventbridge.queue, attributes jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	unknown text;
+BEGIN
+	IF jsonb_typeof(attributes) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'attributes must be a JSON object';
+	END IF;
+	SELECT k INTO unknown FROM jsonb_object_keys(attributes) AS k
+	WHERE k NOT IN ('VisibilityTimeout', 'MessageRetentionPeriod', 'DelaySeconds', 'RedrivePolicy') ORDER BY k LIMIT 1;
+	IF FOUND THEN
+		PERFORM eventbridge._raise('InvalidAttributeName', format('Unknown Attribute %s.', unknown));
+	END IF;
+	q.visibility_timeout := eventbridge._queue_attribute(attributes, 'VisibilityTimeout', 0, 43200, q.visibility_timeout);
+	q.message_retention_period := eventbridge._queue_attribute(attributes, 'MessageRetentionPeriod', 60, 1209600, q.message_retention_period);
+	q.delay_seconds := eventbridge._queue_attribute(attributes, 'DelaySeconds', 0, 900, q.delay_seconds);
+	IF attributes ->> 'RedrivePolicy' IS NOT NULL THEN
+		q := eventbridge._with_redrive_policy(q, attributes -> 'RedrivePolicy');
+	END IF;
+END $$;
+COMMENT ON FUNCTION _with_queue_attributes(queue, jsonb) IS
+'Internal: a queue with some attributes changed.';
+
 CREATE FUNCTION create_queue(queue_name text, attributes jsonb DEFAULT '{}') RETURNS text
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION create_queue(text, jsonb) IS
-'Creates a queue, which belongs to the caller, and returns its ARN (CreateQueue). Attributes are VisibilityTimeout (0 to 43200 seconds, default 30), MessageRetentionPeriod (60 to 1209600, default 345600) and DelaySeconds (0 to 900, default 0). The same call again returns the same queue; with other attributes it fails.';
+'Creates a queue, which belongs to the caller, and returns its ARN (CreateQueue). Attributes are VisibilityTimeout (0 to 43200 seconds, default 30), MessageRetentionPeriod (60 to 1209600, default 345600), DelaySeconds (0 to 900, default 0) and RedrivePolicy ({"deadLetterTargetArn": ..., "maxReceiveCount": 1 to 1000}, as an object or as a string that holds one). The same call again returns the same queue; with other attributes it fails.';
 
 CREATE FUNCTION _create_queue(p_queue_name text, p_attributes jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	unknown text;
 	wanted eventbridge.queue;
 	existing eventbridge.queue;
 BEGIN
@@ -790,29 +882,26 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'FIFO queues are not supported';
 	END IF;
 	IF p_queue_name IS NULL OR p_queue_name !~ '^[A-Za-z0-9_-]{1,80}$' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length',
-			DETAIL = 'AWS error code: InvalidParameterValue.';
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			'Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length');
 	END IF;
-	IF jsonb_typeof(p_attributes) <> 'object' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'attributes must be a JSON object';
-	END IF;
-	SELECT k INTO unknown FROM jsonb_object_keys(p_attributes) AS k
-	WHERE k NOT IN ('VisibilityTimeout', 'MessageRetentionPeriod', 'DelaySeconds') ORDER BY k LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('Unknown Attribute %s.', unknown),
-			DETAIL = 'AWS error code: InvalidAttributeName.';
-	END IF;
-	wanted.visibility_timeout := eventbridge._queue_attribute(p_attributes, 'VisibilityTimeout', 0, 43200, 30);
-	wanted.message_retention_period := eventbridge._queue_attribute(p_attributes, 'MessageRetentionPeriod', 60, 1209600, 345600);
-	wanted.delay_seconds := eventbridge._queue_attribute(p_attributes, 'DelaySeconds', 0, 900, 0);
-	INSERT INTO eventbridge.queue (name, owner, visibility_timeout, message_retention_period, delay_seconds)
-	VALUES (p_queue_name, eventbridge._caller(), wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds)
+	wanted.name := p_queue_name;
+	wanted.owner := eventbridge._caller();
+	wanted.visibility_timeout := 30;
+	wanted.message_retention_period := 345600;
+	wanted.delay_seconds := 0;
+	wanted := eventbridge._with_queue_attributes(wanted, p_attributes);
+	INSERT INTO eventbridge.queue (name, owner, visibility_timeout, message_retention_period, delay_seconds,
+		dead_letter_target_arn, dead_letter_queue, max_receive_count)
+	VALUES (wanted.name, wanted.owner, wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds,
+		wanted.dead_letter_target_arn, wanted.dead_letter_queue, wanted.max_receive_count)
 	ON CONFLICT (name) DO NOTHING;
 	IF NOT FOUND THEN
 		existing := eventbridge._queue(p_queue_name);
-		IF (existing.visibility_timeout, existing.message_retention_period, existing.delay_seconds)
-			<> (wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds) THEN
+		IF (existing.visibility_timeout, existing.message_retention_period, existing.delay_seconds,
+				existing.dead_letter_queue, existing.max_receive_count)
+			IS DISTINCT FROM (wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds,
+				wanted.dead_letter_queue, wanted.max_receive_count) THEN
 			RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
 				MESSAGE = 'A queue already exists with the same name and a different value for attributes',
 				DETAIL = 'AWS error code: QueueAlreadyExists.';
@@ -821,6 +910,29 @@ BEGIN
 	RETURN eventbridge._arn('sqs', p_queue_name);
 END $$;
 COMMENT ON FUNCTION _create_queue(text, jsonb) IS 'Internal: see create_queue.';
+
+CREATE FUNCTION set_queue_attributes(queue_name text, attributes jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
+COMMENT ON FUNCTION set_queue_attributes(text, jsonb) IS
+'Changes attributes of a queue, given by name or ARN (SetQueueAttributes); they are those of create_queue. Those that are not given stay as they are. An empty string as RedrivePolicy takes the policy away.';
+
+CREATE FUNCTION _set_queue_attributes(p_queue_name text, p_attributes jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	changed eventbridge.queue := eventbridge._queue(p_queue_name);
+BEGIN
+	SELECT q.* INTO changed FROM eventbridge.queue AS q WHERE q.queue_id = changed.queue_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	changed := eventbridge._with_queue_attributes(changed, p_attributes);
+	UPDATE eventbridge.queue AS q SET visibility_timeout = changed.visibility_timeout,
+		message_retention_period = changed.message_retention_period, delay_seconds = changed.delay_seconds,
+		dead_letter_target_arn = changed.dead_letter_target_arn, dead_letter_queue = changed.dead_letter_queue,
+		max_receive_count = changed.max_receive_count
+	WHERE q.queue_id = changed.queue_id;
+END $$;
+COMMENT ON FUNCTION _set_queue_attributes(text, jsonb) IS 'Internal: see set_queue_attributes.';
 
 CREATE FUNCTION delete_queue(queue_name text) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
@@ -873,6 +985,64 @@ CREATE TYPE received_message AS (
 );
 COMMENT ON TYPE received_message IS 'A message as receive_messages gives it.';
 
+/* The queue that takes what has been received too often; null if none can. */
+CREATE FUNCTION _dead_letter_queue_of(q eventbridge.queue) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF q.max_receive_count IS NULL THEN
+		RETURN NULL;
+	END IF;
+	RETURN (SELECT d.queue_id FROM eventbridge.queue AS d
+			WHERE d.name = q.dead_letter_queue AND eventbridge._acts_as(q.owner, d.owner));
+END $$;
+COMMENT ON FUNCTION _dead_letter_queue_of(queue) IS
+'Internal: where a queue''s redrive policy moves messages.';
+
+/*
+ * The next messages that can be received, locked. Those that have been
+ * received too often are moved on the way: then the first ones are looked
+ * for anew, until none of them is of that kind.
+ */
+CREATE FUNCTION _receivable(q eventbridge.queue, max_messages integer) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	dead_letter_queue_id constant bigint := eventbridge._dead_letter_queue_of(q);
+	limit_here constant integer := CASE WHEN dead_letter_queue_id IS NOT NULL THEN q.max_receive_count END;
+	cutoff constant timestamptz := clock_timestamp();
+	found_ones bigint[];
+	spent bigint[];
+BEGIN
+	LOOP
+		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here) INTO found_ones, spent
+		FROM (SELECT m.message_no, m.receive_count - m.receive_count_elsewhere AS receives
+			  FROM eventbridge.queue_message AS m
+			  WHERE m.queue_id = q.queue_id AND m.visible_at <= cutoff
+				AND m.sent_at > cutoff - make_interval(secs => q.message_retention_period)
+			  ORDER BY m.visible_at LIMIT max_messages FOR UPDATE SKIP LOCKED) AS c;
+		IF spent IS NULL THEN
+			RETURN found_ones;
+		END IF;
+		UPDATE eventbridge.queue_message AS m SET queue_id = dead_letter_queue_id, visible_at = clock_timestamp(),
+			dead_letter_source = q.name, receive_count_elsewhere = m.receive_count
+		WHERE m.message_no = ANY (spent);
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION _receivable(queue, integer) IS
+'Internal: locks the messages that can be received next.';
+
+/* AWS's attributes of a message that has been received so often. */
+CREATE FUNCTION _message_attributes(m eventbridge.queue_message, receive_count integer, first_received_at timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object(
+			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
+			'ApproximateReceiveCount', $2::text,
+			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text)
+		|| CASE WHEN $1.dead_letter_source IS NULL THEN '{}'
+			ELSE jsonb_build_object('DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source)) END
+$$;
+COMMENT ON FUNCTION _message_attributes(queue_message, integer, timestamptz) IS
+'Internal: the attributes with which a message is received.';
+
 /*
  * A set cannot pass through the gate, an array can.
  */
@@ -889,6 +1059,7 @@ DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
 		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
+	chosen bigint[];
 	received eventbridge.received_message[];
 BEGIN
 	IF p_max IS NULL OR p_max < 1 THEN
@@ -897,24 +1068,20 @@ BEGIN
 							 coalesce(p_max::text, 'null')),
 			DETAIL = 'AWS error code: InvalidParameterValue.';
 	END IF;
-	WITH chosen AS MATERIALIZED (
-		SELECT m.message_no FROM eventbridge.queue_message AS m
-		WHERE m.queue_id = found_queue.queue_id AND m.visible_at <= clock_timestamp()
-			AND m.sent_at > clock_timestamp() - make_interval(secs => found_queue.message_retention_period)
-		ORDER BY m.visible_at LIMIT p_max FOR UPDATE SKIP LOCKED),
-	taken AS (
+	chosen := eventbridge._receivable(found_queue, p_max);
+	IF chosen IS NULL THEN
+		RETURN '{}';
+	END IF;
+	WITH taken AS (
 		UPDATE eventbridge.queue_message AS m SET
 			visible_at = clock_timestamp() + make_interval(secs => timeout),
 			receive_count = m.receive_count + 1,
 			first_received_at = coalesce(m.first_received_at, clock_timestamp())
-		FROM chosen WHERE m.message_no = chosen.message_no
+		WHERE m.message_no = ANY (chosen)
 		RETURNING m.*)
-	SELECT coalesce(array_agg(ROW(t.message_id, t.message_no || '/' || t.receive_count, t.body,
-		jsonb_build_object(
-			'SentTimestamp', (extract(epoch FROM t.sent_at) * 1000)::bigint::text,
-			'ApproximateReceiveCount', t.receive_count::text,
-			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM t.first_received_at) * 1000)::bigint::text),
-		t.message_attributes)::eventbridge.received_message ORDER BY t.sent_at, t.message_no), '{}')
+	SELECT array_agg(ROW(t.message_id, t.message_no || '/' || t.receive_count, t.body,
+		eventbridge._message_attributes(t::eventbridge.queue_message, t.receive_count, t.first_received_at),
+		t.message_attributes)::eventbridge.received_message ORDER BY t.sent_at, t.message_no)
 	INTO received FROM taken AS t;
 	RETURN received;
 END $$;
@@ -1000,18 +1167,20 @@ COMMENT ON FUNCTION _purge_queue(text) IS 'Internal: see purge_queue.';
 CREATE FUNCTION redrive(queue_name text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION redrive(text) IS
-'Takes the dead letters out of a queue, given by name or ARN, and has them delivered again to the targets that they were meant for, with all their retries, in no order. Other messages, and dead letters whose target has been removed, stay. Returns the number of deliveries.';
+'Takes the dead letters out of a queue, given by name or ARN. Events are delivered again to the targets that they were meant for, with all their retries, in no order; messages that a redrive policy has moved go back to the queue they came from, as new ones (StartMessageMoveTask). Other messages stay, and so do dead letters whose target has been removed, or whose queue is gone or not for the caller. Returns how many were taken out.';
 
 CREATE FUNCTION _redrive(p_queue_name text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
-	moved bigint;
+	delivered_again bigint;
+	sent_back bigint;
+	sent_back_at timestamptz;
 BEGIN
 	WITH taken AS (
 		DELETE FROM eventbridge.queue_message AS m
 		USING eventbridge.target AS t
-		WHERE m.queue_id = found_queue.queue_id AND m.dead_letter IS NOT NULL
+		WHERE m.queue_id = found_queue.queue_id AND m.dead_letter IS NOT NULL AND m.dead_letter_source IS NULL
 			AND t.target_id = (m.dead_letter ->> 'target_id')::bigint
 		RETURNING m.event_id, m.dead_letter, t.target_id)
 	INSERT INTO eventbridge.delivery_retry
@@ -1020,8 +1189,22 @@ BEGIN
 		(dead_letter ->> 'hops')::integer, clock_timestamp(), dead_letter ->> 'group_key', dead_letter ->> 'event',
 		0, clock_timestamp()
 	FROM taken;
-	GET DIAGNOSTICS moved = ROW_COUNT;
-	RETURN moved;
+	GET DIAGNOSTICS delivered_again = ROW_COUNT;
+
+	sent_back_at := clock_timestamp();
+	/* A new number, so that no receipt is good for it. */
+	WITH moved AS MATERIALIZED (
+		SELECT m.message_no, m.queue_id, nextval('eventbridge.queue_message_message_no_seq') AS new_no, row_number() OVER () AS n
+		FROM (SELECT x.message_no, s.queue_id
+			  FROM eventbridge.queue_message AS x JOIN eventbridge.queue AS s ON s.name = x.dead_letter_source
+			  WHERE x.queue_id = found_queue.queue_id AND eventbridge._acts_as(eventbridge._caller(), s.owner)
+			  ORDER BY x.message_no FOR UPDATE OF x) AS m)
+	UPDATE eventbridge.queue_message AS m SET message_no = moved.new_no, queue_id = moved.queue_id,
+		message_id = gen_random_uuid(), sent_at = sent_back_at, visible_at = sent_back_at + moved.n * interval '1 us',
+		receive_count = 0, receive_count_elsewhere = 0, first_received_at = NULL, dead_letter_source = NULL
+	FROM moved WHERE m.message_no = moved.message_no;
+	GET DIAGNOSTICS sent_back = ROW_COUNT;
+	RETURN delivered_again + sent_back;
 END $$;
 COMMENT ON FUNCTION _redrive(text) IS 'Internal: see redrive.';
 
@@ -1177,11 +1360,11 @@ CREATE VIEW dead_letters WITH (security_barrier) AS
 		m.message_attributes #>> '{ERROR_MESSAGE,StringValue}' AS error_message,
 		m.message_attributes #>> '{EXHAUSTED_RETRY_CONDITION,StringValue}' AS exhausted_retry_condition,
 		(m.message_attributes #>> '{RETRY_ATTEMPTS,StringValue}')::integer AS retry_attempts,
-		m.body
+		m.body, eventbridge._arn('sqs', m.dead_letter_source) AS source_queue_arn
 	FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
-	WHERE m.dead_letter IS NOT NULL AND eventbridge._acts_as(current_user, q.owner);
+	WHERE (m.dead_letter IS NOT NULL OR m.dead_letter_source IS NOT NULL) AND eventbridge._acts_as(current_user, q.owner);
 COMMENT ON VIEW dead_letters IS
-'The dead letters in the queues that the current role owns, with AWS''s message attributes.';
+'The dead letters in the queues that the current role owns: events that could not be delivered, with AWS''s message attributes, and messages that were received too often, with the queue they came from.';
 
 CREATE VIEW delivery_trace WITH (security_barrier) AS
 	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
@@ -1229,5 +1412,7 @@ REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery
 	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
 	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
 	worker_sleep(oid), worker_may_rest(text), worker_wake(oid),
-	create_queue(text, jsonb), delete_queue(text)
+	_with_redrive_policy(queue, jsonb), _with_queue_attributes(queue, jsonb), _set_queue_attributes(text, jsonb),
+	_dead_letter_queue_of(queue), _receivable(queue, integer), _message_attributes(queue_message, integer, timestamptz),
+	create_queue(text, jsonb), set_queue_attributes(text, jsonb), delete_queue(text)
 	FROM PUBLIC;

@@ -27,6 +27,7 @@ CREATE TABLE pipe (
 	log_level text NOT NULL DEFAULT 'OFF' CHECK (log_level IN ('OFF', 'ERROR', 'INFO')),
 	log_group text,
 	log_data boolean NOT NULL DEFAULT false,
+	desired_state text NOT NULL CHECK (desired_state IN ('RUNNING', 'STOPPED')),
 	current_state text NOT NULL CHECK (current_state IN ('RUNNING', 'STOPPED')),
 	state_reason text,
 	creation_time timestamptz NOT NULL DEFAULT now(),
@@ -161,6 +162,23 @@ END $$;
 COMMENT ON FUNCTION _check_members(jsonb, text, text[]) IS
 'Internal: an error where an object has members that it cannot have.';
 
+/* An error where a text in the definition of a pipe is none. What is null and required is reported as missing. */
+CREATE FUNCTION _check_pipe_texts(definition jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wrong text;
+BEGIN
+	SELECT e.key INTO wrong FROM jsonb_each(definition) AS e
+	WHERE e.key IN ('Name', 'Description', 'DesiredState', 'Source', 'Enrichment', 'Target', 'RoleArn')
+		AND jsonb_typeof(e.value) <> 'string' AND NOT (e.value = 'null' AND e.key IN ('Name', 'Source', 'Target'))
+	ORDER BY e.key LIMIT 1;
+	IF FOUND THEN
+		PERFORM eventbridge._raise('ValidationException', format('%s must be a JSON string', wrong));
+	END IF;
+END $$;
+COMMENT ON FUNCTION _check_pipe_texts(jsonb) IS
+'Internal: an error where a member of a pipe''s definition should be a text and is not.';
+
 /* A whole number at a path of a JSON value. */
 CREATE FUNCTION _integer_at(value jsonb, path text[], absent integer) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -181,7 +199,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_filters eventbridge.event_pattern[];
 	filter jsonb;
-	fault record;
+	message text;
+	detail text;
+	hint text;
 BEGIN
 	IF filter_criteria IS NULL THEN
 		RETURN NULL;
@@ -195,12 +215,13 @@ BEGIN
 		IF jsonb_typeof(filter -> 'Pattern') IS DISTINCT FROM 'string' THEN
 			PERFORM eventbridge._raise('ValidationException', 'a filter''s Pattern must be a JSON string', 'It is a pattern''s text: {"Pattern": "{\"eventName\": [\"INSERT\"]}"}.');
 		END IF;
-		FOR fault IN SELECT * FROM eventbridge.check_event_pattern(filter ->> 'Pattern') LOOP
-			PERFORM eventbridge._raise('ValidationException',
-				'Invalid Event Pattern. Reason: ' || fault.message,
-				more_detail => format('In %s: line %s, column %s.', filter ->> 'Pattern', fault.line_number, fault.column_number));
-		END LOOP;
-		found_filters := found_filters || (filter ->> 'Pattern')::eventbridge.event_pattern;
+		BEGIN
+			found_filters := found_filters || (filter ->> 'Pattern')::eventbridge.event_pattern;
+		EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+			GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+			PERFORM eventbridge._raise('ValidationException', regexp_replace(message, '^Event pattern is not valid', 'Invalid Event Pattern'),
+				nullif(hint, ''), concat_ws(' of ', rtrim(detail, '.'), nullif(filter ->> 'Pattern', '')) || '.');
+		END;
 	END LOOP;
 	RETURN found_filters;
 END $$;
@@ -215,6 +236,8 @@ DECLARE
 BEGIN
 	IF jsonb_typeof(parameters -> 'InputTemplate') <> 'string' THEN
 		PERFORM eventbridge._raise('ValidationException', format('%s.InputTemplate must be a JSON string', place));
+	ELSIF parameters ->> 'InputTemplate' = '' THEN
+		RETURN;					/* means that there is none */
 	END IF;
 	FOR fault IN SELECT * FROM eventbridge.check_pipe_input_template(parameters ->> 'InputTemplate') LOOP
 		PERFORM eventbridge._raise('ValidationException', fault.message, more_detail => format('In %s.InputTemplate. %s', place, fault.detail));
@@ -243,6 +266,7 @@ DECLARE
 	source constant text := made.definition ->> 'Source';
 	parameters constant jsonb := coalesce(made.definition -> 'SourceParameters', '{}');
 	place text;
+	member text;
 	own jsonb;
 	faults text[] := '{}';
 	found_stream eventbridge.stream;
@@ -277,23 +301,23 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException', 'SourceParameters.DynamoDBStreamParameters Missing required parameter.');
 	END IF;
 	own := coalesce(parameters -> place, '{}');
-	place := 'SourceParameters.' || place;
-	PERFORM eventbridge._check_members(own, place, CASE filled.source_kind WHEN 'queue' THEN '{BatchSize,MaximumBatchingWindowInSeconds}'::text[]
+	member := 'sourceParameters.' || lower(left(place, 1)) || substr(place, 2);
+	PERFORM eventbridge._check_members(own, 'SourceParameters.' || place, CASE filled.source_kind WHEN 'queue' THEN '{BatchSize,MaximumBatchingWindowInSeconds}'::text[]
 		ELSE '{StartingPosition,BatchSize,MaximumBatchingWindowInSeconds,MaximumRecordAgeInSeconds,MaximumRetryAttempts,ParallelizationFactor,OnPartialBatchItemFailure,DeadLetterConfig}' END);
 	filled.batch_size := eventbridge._integer_at(own, '{BatchSize}', CASE filled.source_kind WHEN 'queue' THEN 10 ELSE 100 END);
 	filled.batching_window := eventbridge._integer_at(own, '{MaximumBatchingWindowInSeconds}', 0);
 	filled.maximum_record_age := eventbridge._integer_at(own, '{MaximumRecordAgeInSeconds}', -1);
 	filled.maximum_retry_attempts := eventbridge._integer_at(own, '{MaximumRetryAttempts}', -1);
 	filled.bisect := own ? 'OnPartialBatchItemFailure';
-	faults := eventbridge._check_range(faults, filled.batch_size, place || '.BatchSize', 1, 10000);
-	faults := eventbridge._check_range(faults, filled.batching_window, place || '.MaximumBatchingWindowInSeconds', 0, 300);
-	faults := eventbridge._check_range(faults, filled.maximum_record_age, place || '.MaximumRecordAgeInSeconds', -1, 604800);
-	faults := eventbridge._check_range(faults, filled.maximum_retry_attempts, place || '.MaximumRetryAttempts', -1, 10000);
-	faults := eventbridge._check_range(faults, eventbridge._integer_at(own, '{ParallelizationFactor}', 1), place || '.ParallelizationFactor', 1, 10);
-	faults := eventbridge._check_enum(faults, own ->> 'OnPartialBatchItemFailure', place || '.OnPartialBatchItemFailure', '{AUTOMATIC_BISECT}');
+	faults := eventbridge._check_range(faults, filled.batch_size, member || '.batchSize', 1, 10000);
+	faults := eventbridge._check_range(faults, filled.batching_window, member || '.maximumBatchingWindowInSeconds', 0, 300);
+	faults := eventbridge._check_range(faults, filled.maximum_record_age, member || '.maximumRecordAgeInSeconds', -1, 604800);
+	faults := eventbridge._check_range(faults, filled.maximum_retry_attempts, member || '.maximumRetryAttempts', -1, 10000);
+	faults := eventbridge._check_range(faults, eventbridge._integer_at(own, '{ParallelizationFactor}', 1), member || '.parallelizationFactor', 1, 10);
+	faults := eventbridge._check_enum(faults, own ->> 'OnPartialBatchItemFailure', member || '.onPartialBatchItemFailure', '{AUTOMATIC_BISECT}');
 	IF filled.source_kind = 'stream' THEN
-		faults := eventbridge._check(faults, own ->> 'StartingPosition', place || '.StartingPosition', 100, required => true);
-		faults := eventbridge._check_enum(faults, own ->> 'StartingPosition', place || '.StartingPosition', '{TRIM_HORIZON,LATEST}');
+		faults := eventbridge._check(faults, own ->> 'StartingPosition', member || '.startingPosition', 100, required => true);
+		faults := eventbridge._check_enum(faults, own ->> 'StartingPosition', member || '.startingPosition', '{TRIM_HORIZON,LATEST}');
 	END IF;
 	PERFORM eventbridge._raise_faults(faults);
 	IF own #>> '{DeadLetterConfig,Arn}' IS NOT NULL THEN
@@ -303,6 +327,51 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _set_pipe_source(pipe, pipe) IS
 'Internal: what a pipe''s source and its parameters mean.';
+
+/*
+ * What a pipe may say about the events that it puts on a bus. What begins
+ * with $ is a path into the record.
+ */
+CREATE FUNCTION _check_bus_parameters(parameters jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	place constant text := 'TargetParameters.EventBridgeEventBusParameters';
+	member constant text := 'targetParameters.eventBridgeEventBusParameters.';
+	path constant text := '\$(\.[\w/_-]+(\[(\d+|\*)\])*)*';
+	faults text[] := '{}';
+	name text;
+	value jsonb;
+	wanted text;
+	parameter text;
+	fault text;
+BEGIN
+	PERFORM eventbridge._check_members(parameters, place, '{DetailType,Source,Resources,Time,EndpointId}');
+	FOR name, value IN SELECT * FROM jsonb_each(parameters) LOOP
+		wanted := CASE name WHEN 'Resources' THEN 'array' ELSE 'string' END;
+		IF jsonb_typeof(value) <> wanted OR jsonb_path_exists(value, '$[*] ? (@.type() != "string")') THEN
+			PERFORM eventbridge._raise('ValidationException', format('%s.%s must be a JSON %s', place, name,
+				replace(wanted, 'array', 'array of strings')));
+		END IF;
+	END LOOP;
+	faults := eventbridge._check(faults, parameters ->> 'DetailType', member || 'detailType', 128, required => parameters ? 'DetailType');
+	faults := eventbridge._check(faults, parameters ->> 'Source', member || 'source', 256,
+		'(?=[/\.\-_A-Za-z0-9]+)((?!aws\.).*)|(' || path || ')', parameters ? 'Source');
+	faults := eventbridge._check(faults, parameters ->> 'Time', member || 'time', 256, path, parameters ? 'Time');
+	PERFORM eventbridge._raise_faults(faults);
+	FOR parameter IN
+		SELECT v #>> '{}' FROM jsonb_path_query(parameters, '$.*[*]') AS v WHERE starts_with(v #>> '{}', '$')
+	LOOP
+		BEGIN
+			PERFORM eventbridge.input_path('{}', parameter);
+		EXCEPTION WHEN data_exception THEN
+			GET STACKED DIAGNOSTICS fault = PG_EXCEPTION_DETAIL;
+			PERFORM eventbridge._raise('ValidationException', 'Invalid json path reference or predefined variable for placeholder',
+				more_detail => format('In %s. %s', place, fault));
+		END;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION _check_bus_parameters(jsonb) IS
+'Internal: an error where the parameters of a pipe''s event bus are not valid.';
 
 /* Fills what enrichment, target and logging say. */
 CREATE FUNCTION _set_pipe_target(made eventbridge.pipe, INOUT filled eventbridge.pipe)
@@ -350,9 +419,7 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException', 'Invalid target parameter provided for target.');
 	END IF;
 	IF place.kind = 'event_bus' THEN
-		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{DetailType,Source,Resources,Time,EndpointId}');
-		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'DetailType'], block || '.DetailType', 128),
-			parameters #>> ARRAY[block, 'Source'], block || '.Source', 256));
+		PERFORM eventbridge._check_bus_parameters(coalesce(parameters -> block, '{}'));
 	ELSIF place.kind = 'api_destination' THEN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
 			'{PathParameterValues,HeaderParameters,QueryStringParameters}');
@@ -451,6 +518,7 @@ BEGIN
 	PERFORM eventbridge._draw_tick();
 	PERFORM eventbridge._check_members(coalesce(p_definition, 'null'), 'the definition of a pipe',
 		'{Name,Description,DesiredState,Source,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration,Tags}');
+	PERFORM eventbridge._check_pipe_texts(p_definition);
 	faults := eventbridge._check(faults, p_definition ->> 'Name', 'name', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check(faults, p_definition ->> 'Description', 'description', 512);
 	faults := eventbridge._check(faults, p_definition ->> 'Source', 'source', 1600, required => true);
@@ -462,7 +530,8 @@ BEGIN
 	made.name := p_definition ->> 'Name';
 	made.owner := eventbridge._caller();
 	made.role := CASE WHEN p_definition ? 'RoleArn' THEN eventbridge._require_role(p_definition ->> 'RoleArn') ELSE made.owner END;
-	made.current_state := coalesce(p_definition ->> 'DesiredState', 'RUNNING');
+	made.desired_state := coalesce(p_definition ->> 'DesiredState', 'RUNNING');
+	made.current_state := made.desired_state;
 	made := eventbridge._set_pipe_source(made, NULL);
 	made := eventbridge._set_pipe_target(made, NULL);
 	made.pipe_id := nextval('eventbridge.pipe_pipe_id_seq');
@@ -544,6 +613,7 @@ DECLARE
 BEGIN
 	PERFORM eventbridge._check_members(coalesce(p_changes, 'null'), 'the changes of a pipe',
 		'{Description,DesiredState,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration}');
+	PERFORM eventbridge._check_pipe_texts(p_changes);
 	IF p_changes #>> position <> made.definition #>> position THEN
 		PERFORM eventbridge._raise('ValidationException', 'StartingPosition cannot be changed');
 	END IF;
@@ -574,6 +644,7 @@ BEGIN
 		batching_window = made.batching_window, maximum_record_age = made.maximum_record_age,
 		maximum_retry_attempts = made.maximum_retry_attempts, bisect = made.bisect, dead_letter_queue = made.dead_letter_queue,
 		log_level = made.log_level, log_group = made.log_group, log_data = made.log_data,
+		desired_state = coalesce(p_changes ->> 'DesiredState', p.desired_state),
 		current_state = coalesce(p_changes ->> 'DesiredState', p.current_state),
 		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
 	WHERE p.pipe_id = made.pipe_id;
@@ -598,7 +669,7 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException', format('the stream that pipe %s reads is disabled', found_pipe.name),
 			'A stream that is enabled again is another one; create a pipe for it.');
 	END IF;
-	UPDATE eventbridge.pipe AS p SET current_state = 'RUNNING', state_reason = NULL, last_modified_time = now()
+	UPDATE eventbridge.pipe AS p SET desired_state = 'RUNNING', current_state = 'RUNNING', state_reason = NULL, last_modified_time = now()
 	WHERE p.pipe_id = found_pipe.pipe_id AND p.current_state <> 'RUNNING';
 	UPDATE eventbridge.pipe_state AS x SET next_attempt = '-infinity' WHERE x.pipe_id = found_pipe.pipe_id;
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = found_pipe.role;
@@ -615,8 +686,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe constant eventbridge.pipe := eventbridge._find_pipe(p_name);
 BEGIN
-	UPDATE eventbridge.pipe AS p SET current_state = 'STOPPED', state_reason = 'USER_INITIATED', last_modified_time = now()
-	WHERE p.pipe_id = found_pipe.pipe_id AND p.current_state <> 'STOPPED';
+	UPDATE eventbridge.pipe AS p SET desired_state = 'STOPPED', current_state = 'STOPPED',
+		state_reason = CASE p.current_state WHEN 'STOPPED' THEN p.state_reason ELSE 'USER_INITIATED' END, last_modified_time = now()
+	WHERE p.pipe_id = found_pipe.pipe_id AND p.desired_state <> 'STOPPED';
 END $$;
 COMMENT ON FUNCTION _stop_pipe(text) IS 'Internal: see stop_pipe.';
 
@@ -645,7 +717,7 @@ COMMENT ON FUNCTION _stream_is_gone(bigint) IS 'Internal: stops the pipes of a s
 CREATE VIEW pipes WITH (security_barrier) AS
 	SELECT p.name, eventbridge._pipe_arn(p.name) AS arn, p.owner, p.role, p.definition ->> 'Source' AS source,
 		p.definition ->> 'Enrichment' AS enrichment, p.definition ->> 'Target' AS target,
-		coalesce(p.definition ->> 'DesiredState', 'RUNNING') AS desired_state, p.current_state, p.state_reason,
+		p.desired_state, p.current_state, p.state_reason,
 		x.attempts AS failed_attempts, nullif(x.next_attempt, '-infinity') AS next_attempt, p.definition, p.creation_time, p.last_modified_time
 	FROM eventbridge.pipe AS p LEFT JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE eventbridge._acts_as(current_user, p.owner);
@@ -718,7 +790,7 @@ CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
 	RETURN QUERY SELECT p.source_kind,
-		eventbridge._target_routine('function', p.enrichment), p.definition #>> '{EnrichmentParameters,InputTemplate}',
+		eventbridge._target_routine('function', p.enrichment), nullif(p.definition #>> '{EnrichmentParameters,InputTemplate}', ''),
 		p.target_kind, p.target_resource,
 		CASE p.target_kind
 			WHEN 'queue' THEN (SELECT q.queue_id FROM eventbridge.queue AS q WHERE q.name = p.target_resource)
@@ -729,7 +801,7 @@ BEGIN
 		END,
 		CASE WHEN p.target_kind IN ('function', 'procedure') THEN eventbridge._target_routine(p.target_kind, p.target_resource) END,
 		(SELECT o.claim_check FROM eventbridge.topic AS o WHERE p.target_kind = 'topic' AND o.name = p.target_resource),
-		p.definition #>> '{TargetParameters,InputTemplate}',
+		nullif(p.definition #>> '{TargetParameters,InputTemplate}', ''),
 		jsonb_strip_nulls(jsonb_build_object('aws.pipes.pipe-arn', eventbridge._pipe_arn(p.name), 'aws.pipes.pipe-name', p.name,
 			'aws.pipes.source-arn', p.definition -> 'Source', 'aws.pipes.enrichment-arn', p.definition -> 'Enrichment',
 			'aws.pipes.target-arn', p.definition -> 'Target'))::text,
@@ -751,9 +823,7 @@ CREATE FUNCTION _queue_record(message eventbridge.queue_message, queue_name text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN json_build_object('messageId', $1.message_id, 'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
-		'attributes', json_build_object('ApproximateReceiveCount', ($1.receive_count + 1)::text,
-			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
-			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM coalesce($1.first_received_at, clock_timestamp())) * 1000)::bigint::text),
+		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1, coalesce($1.first_received_at, clock_timestamp())),
 		'messageAttributes', coalesce($1.message_attributes, '{}'), 'md5OfBody', md5($1.body), 'eventSource', 'aws:sqs',
 		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'));
 END $$;
@@ -820,17 +890,16 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off 
 DECLARE
 	p eventbridge.pipe;
 	q eventbridge.queue;
+	receivable bigint[];
 	full_size boolean;
 BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.name = p.queue;
-	/* The index gives a queue's messages in their order; a plan made while there were few must not sort all. */
+	/* Without the settings above a plan made while there were few messages would read and sort all. */
+	receivable := eventbridge._receivable(q, p.batch_size);
 	WITH chosen AS MATERIALIZED (
 		SELECT m.message_no, m.sent_at, eventbridge._queue_record(m, p.queue) AS record
-		FROM eventbridge.queue_message AS m
-		WHERE m.queue_id = q.queue_id AND m.visible_at <= clock_timestamp()
-			AND m.sent_at > clock_timestamp() - make_interval(secs => q.message_retention_period)
-		ORDER BY m.visible_at, m.message_no LIMIT p.batch_size FOR UPDATE OF m SKIP LOCKED),
+		FROM eventbridge.queue_message AS m WHERE m.message_no = ANY (receivable)),
 	judged AS (
 		SELECT c.*, p.filters IS NULL OR EXISTS (SELECT FROM unnest(p.filters) AS f (filter)
 			WHERE eventbridge.matches(eventbridge._decoded_record(c.record), f.filter)) AS passes FROM chosen AS c),
@@ -873,6 +942,14 @@ $$;
 COMMENT ON FUNCTION _pipe_parameter(text, json) IS
 'Internal: a target''s parameter, which may be a path into the record.';
 
+/* A time in PutEvents' form: seconds are a number there. */
+CREATE FUNCTION _pipe_time(found text) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN $1 ~ '^[0-9]+(\.[0-9]+)?$' THEN to_json($1::numeric) ELSE to_json($1) END
+$$;
+COMMENT ON FUNCTION _pipe_time(text) IS
+'Internal: the time that a path has found, as put_events takes it.';
+
 /* Puts a batch on the bus that is the pipe's target; gives what was wrong. */
 CREATE FUNCTION _pipe_put_events(p_pipe_id bigint, records text, inputs text[]) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -887,8 +964,10 @@ BEGIN
 			'Source', coalesce(eventbridge._pipe_parameter(parameters ->> 'Source', e.record), 'Pipe ' || p.name),
 			'DetailType', coalesce(eventbridge._pipe_parameter(parameters ->> 'DetailType', e.record),
 				CASE p.source_kind WHEN 'stream' THEN 'Event from aws:dynamodb' ELSE 'Event from aws:sqs' END),
-			'Time', eventbridge._pipe_parameter(parameters ->> 'Time', e.record),
-			'Resources', parameters -> 'Resources', 'EventBusName', p.target_resource, 'Detail', e.input)) ORDER BY e.o))
+			'Time', eventbridge._pipe_time(eventbridge._pipe_parameter(parameters ->> 'Time', e.record)),
+			'Resources', (SELECT json_agg(v.value ORDER BY r.n)
+				FROM jsonb_array_elements_text(parameters -> 'Resources') WITH ORDINALITY AS r (value, n),
+					eventbridge._pipe_parameter(r.value, e.record) AS v (value) WHERE v.value IS NOT NULL), 'EventBusName', p.target_resource, 'Detail', e.input)) ORDER BY e.o))
 	INTO result
 	FROM (SELECT a.o, i.input, a.value AS record FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)
 		  JOIN unnest(inputs) WITH ORDINALITY AS i (input, o) USING (o)) AS e;

@@ -108,8 +108,8 @@ typedef struct CachedRules
 	uint64		rule_count;		/* invalidations before the last renewal */
 	uint64		renewal;
 	bool		valid;			/* has been read at all */
-	uint32		asked;			/* events since, while stale, or before it was read */
-	uint32		checked;		/* asked: there are too many to read them */
+	uint64		asked;			/* events since, while stale, or before it was read */
+	uint64		checked;		/* asked: there are too many to read them */
 	bool		is_first;		/* there is no image, either */
 	dsm_segment *segment;		/* of the image, or NULL */
 	const EbRuleImage *image;
@@ -600,10 +600,9 @@ is_index_better(CachedRules *rules)
 	eb_shared_rules_demand(table, rules->bus_id, 0, &rules->asked, &rules->checked);
 	if (rules->asked >= rules->checked)
 	{
-		int64		worth = Max(MANY_RULES,
-								(int64) rules->asked * READ_PER_EVENT);
+		uint64		worth = Min(rules->asked, MOST_RULES) * READ_PER_EVENT;
 		bool		too_many = has_more_rules(rules->bus_id,
-											  Min(worth, MOST_RULES));
+											  Min(Max(worth, MANY_RULES), MOST_RULES));
 
 		/* The others look again later, also while we read the rules for all. */
 		if (too_many || rules->asked > 0)

@@ -62,7 +62,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/acl.h"
@@ -76,6 +75,7 @@
 #include "bus/rules_shared.h"
 #include "compat.h"
 #include "settings.h"
+#include "shmem.h"
 
 #define MAX_IMAGES 256
 #define MAX_DEMANDS 256
@@ -103,25 +103,21 @@ typedef struct Demand
 	Oid			database;
 	Oid			table;
 	int64		bus_id;
-	uint32		asked;
-	uint32		checked;
+	uint64		asked;
+	uint64		checked;
 } Demand;
 
 typedef struct Directory
 {
-	LWLock	   *lock;
+	EbSharedPiece piece;		/* with the lock */
 	uint64		last_number;
 	ImageSlot	slots[MAX_IMAGES];
 	Demand		demands[MAX_DEMANDS];
 } Directory;
 
-static const char *const tranche_name = "eventbridge rules";
-
 static Directory *directory = NULL;
 static TimestampTz failed_at = 0;
 
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
 static object_access_hook_type previous_access_hook = NULL;
 
 PG_FUNCTION_INFO_V1(eb_shared_rule_sets);
@@ -129,29 +125,9 @@ PG_FUNCTION_INFO_V1(eb_shared_rule_sets);
 /* ---------- The directory ---------- */
 
 static void
-request_shmem(void)
+attach_directory(EbSharedPiece *piece)
 {
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(sizeof(Directory));
-	RequestNamedLWLockTranche(tranche_name, 1);
-}
-
-static void
-startup_shmem(void)
-{
-	bool		found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	directory = ShmemInitStruct("eventbridge rules", sizeof(Directory), &found);
-	if (!found)
-	{
-		memset(directory, 0, sizeof(Directory));
-		directory->lock = &GetNamedLWLockTranche(tranche_name)->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	directory = (Directory *) piece;
 }
 
 /* The slot of an image, or NULL; the lock is held. */
@@ -231,11 +207,11 @@ count_down(dsm_segment *segment, Datum arg)
 	const EbRuleImage *image = dsm_segment_address(segment);
 	ImageSlot  *slot;
 
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	slot = find_number(image->number);
 	if (slot != NULL && --slot->nattached == 0 && !slot->is_current)
 		memset(slot, 0, sizeof(ImageSlot));
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 }
 
 /* Can rules be shared here and now? */
@@ -259,14 +235,14 @@ eb_shared_rules_look(Oid table, int64 bus_id, uint64 *number)
 	*number = 0;
 	if (!eb_shared_rules_possible())
 		return 0;
-	LWLockAcquire(directory->lock, LW_SHARED);
+	LWLockAcquire(directory->piece.lock, LW_SHARED);
 	slot = find_current(table, bus_id);
 	if (slot != NULL)
 	{
 		*number = slot->number;
 		nrules = slot->nrules;
 	}
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 	return nrules;
 }
 
@@ -298,8 +274,8 @@ find_demand(Oid table, int64 bus_id)
  * is a matter of speed only, so buses of one hash value may share a place.
  */
 void
-eb_shared_rules_demand(Oid table, int64 bus_id, uint32 events,
-					   uint32 *asked, uint32 *checked)
+eb_shared_rules_demand(Oid table, int64 bus_id, uint64 events,
+					   uint64 *asked, uint64 *checked)
 {
 	Demand	   *demand;
 
@@ -308,13 +284,13 @@ eb_shared_rules_demand(Oid table, int64 bus_id, uint32 events,
 		*asked += events;
 		return;
 	}
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	demand = find_demand(table, bus_id);
 	demand->asked += events;
 	demand->checked = Max(demand->checked, *checked);
 	*asked = demand->asked;
 	*checked = demand->checked;
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 }
 
 /*
@@ -330,14 +306,14 @@ eb_shared_rules_attach(Oid table, int64 bus_id)
 	dsm_segment *segment;
 	ImageSlot  *slot;
 
-	LWLockAcquire(directory->lock, LW_SHARED);
+	LWLockAcquire(directory->piece.lock, LW_SHARED);
 	slot = find_current(table, bus_id);
 	if (slot != NULL)
 	{
 		handle = slot->handle;
 		number = slot->number;
 	}
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 	if (number == 0)
 		return NULL;
 
@@ -354,11 +330,11 @@ eb_shared_rules_attach(Oid table, int64 bus_id)
 	on_dsm_detach(segment, count_down, (Datum) 0);
 	dsm_pin_mapping(segment);
 
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	slot = find_number(number);
 	if (slot != NULL)
 		slot->nattached++;
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 	if (slot == NULL)
 	{
 		cancel_on_dsm_detach(segment, count_down, (Datum) 0);
@@ -376,11 +352,11 @@ eb_shared_rules_retire(Oid table, int64 bus_id)
 
 	if (directory == NULL)
 		return;
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	slot = find_current(table, bus_id);
 	if (slot != NULL)
 		retire(slot);
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 }
 
 /* Retires the images of buses of this database that do not exist. */
@@ -389,7 +365,7 @@ eb_shared_rules_retain(Oid table, bool (*exists) (int64 bus_id))
 {
 	if (directory == NULL)
 		return;
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_IMAGES; i++)
 	{
 		ImageSlot  *slot = &directory->slots[i];
@@ -398,7 +374,7 @@ eb_shared_rules_retain(Oid table, bool (*exists) (int64 bus_id))
 			(slot->table != table || !exists(slot->bus_id)))
 			retire(slot);
 	}
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 }
 
 /*
@@ -413,11 +389,11 @@ retire_with_database(ObjectAccessType access, Oid class_id, Oid object_id,
 		previous_access_hook(access, class_id, object_id, sub_id, arg);
 	if (access != OAT_DROP || class_id != DatabaseRelationId || directory == NULL)
 		return;
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_IMAGES; i++)
 		if (directory->slots[i].is_current && directory->slots[i].database == object_id)
 			retire(&directory->slots[i]);
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 }
 
 /* Called when the library is loaded. */
@@ -426,10 +402,7 @@ eb_shared_rules_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	eb_shmem_reserve("eventbridge rules", sizeof(Directory), attach_directory);
 	previous_access_hook = object_access_hook;
 	object_access_hook = retire_with_database;
 }
@@ -567,6 +540,54 @@ write_rows(EbRuleImage *image, const EbNewRow *rows)
 	}
 }
 
+/* Decides where the parts of an image will lie; returns its size. */
+static Size
+lay_out(EbRuleImage *header, const EbPatternSet *set, const EbNewRow *rows)
+{
+	Size		size = sizeof(EbRuleImage);
+	Size		names_size = 0;
+
+	for (uint32 i = 0; i < header->nrules; i++)
+		names_size += strlen(rows[i].name) + strlen(rows[i].owner) + 2;
+	header->ids = add_part(&size, header->nrules, sizeof(int64));
+	header->row_numbers = add_part(&size, header->nrules, sizeof(uint32));
+	header->rows = add_part(&size, header->nrules, sizeof(EbImageRow));
+	header->names = add_part(&size, names_size, 1);
+	header->set = add_part(&size, VARSIZE(set), 1);
+
+	/* Places of names are 32 bits wide. */
+	return names_size > PG_UINT32_MAX ? 0 : size;
+}
+
+/* A new image has become complete: its slot.  False if there is no room. */
+static bool
+enter_image(Oid table, int64 bus_id, const EbRuleImage *image, dsm_handle handle, Size size)
+{
+	ImageSlot  *slot;
+	ImageSlot  *old;
+
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
+	slot = make_room(size);
+	if (slot != NULL)
+	{
+		old = find_current(table, bus_id);
+		if (old != NULL)
+			retire(old);
+		slot->database = MyDatabaseId;
+		slot->table = table;
+		slot->bus_id = bus_id;
+		slot->number = image->number;
+		slot->is_current = true;
+		slot->nattached = 1;
+		slot->handle = handle;
+		slot->size = size;
+		slot->nrules = image->nrules;
+		slot->built_at = GetCurrentTimestamp();
+	}
+	LWLockRelease(directory->piece.lock);
+	return slot != NULL;
+}
+
 /*
  * Puts the rules of a bus into a new image, which takes the place of the one
  * there was: a set, the numbers of its patterns, ascending, and the rows that
@@ -578,28 +599,18 @@ eb_shared_rules_publish(Oid table, int64 bus_id, const EbPatternSet *set,
 						const int64 *ids, uint32 nrules, const EbNewRow *rows)
 {
 	EbRuleImage header = {.nrules = nrules};
-	Size		size = sizeof(EbRuleImage);
-	Size		names_size = 0;
+	Size		size = lay_out(&header, set, rows);
 	EbRuleImage *image;
 	dsm_segment *segment;
-	ImageSlot  *slot;
-	ImageSlot  *old;
+	bool		has_room;
 
-	for (uint32 i = 0; i < nrules; i++)
-		names_size += strlen(rows[i].name) + strlen(rows[i].owner) + 2;
-	header.ids = add_part(&size, nrules, sizeof(int64));
-	header.row_numbers = add_part(&size, nrules, sizeof(uint32));
-	header.rows = add_part(&size, nrules, sizeof(EbImageRow));
-	header.names = add_part(&size, names_size, 1);
-	header.set = add_part(&size, VARSIZE(set), 1);
-
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
-	slot = names_size > PG_UINT32_MAX ? NULL : make_room(size);
+	LWLockAcquire(directory->piece.lock, LW_EXCLUSIVE);
+	has_room = size > 0 && make_room(size) != NULL;
 	header.number = ++directory->last_number;
 	/* Even if it cannot be: not every backend should try. */
 	memset(find_demand(table, bus_id), 0, sizeof(Demand));
-	LWLockRelease(directory->lock);
-	if (slot == NULL)
+	LWLockRelease(directory->piece.lock);
+	if (!has_room)
 	{
 		note_failure("there is no room for them");
 		return NULL;
@@ -616,26 +627,7 @@ eb_shared_rules_publish(Oid table, int64 bus_id, const EbPatternSet *set,
 
 	/* From here on nothing can fail. */
 	dsm_pin_segment(segment);
-	LWLockAcquire(directory->lock, LW_EXCLUSIVE);
-	slot = make_room(size);
-	if (slot != NULL)
-	{
-		old = find_current(table, bus_id);
-		if (old != NULL)
-			retire(old);
-		slot->database = MyDatabaseId;
-		slot->table = table;
-		slot->bus_id = bus_id;
-		slot->number = header.number;
-		slot->is_current = true;
-		slot->nattached = 1;
-		slot->handle = dsm_segment_handle(segment);
-		slot->size = size;
-		slot->nrules = nrules;
-		slot->built_at = GetCurrentTimestamp();
-	}
-	LWLockRelease(directory->lock);
-	if (slot == NULL)
+	if (!enter_image(table, bus_id, image, dsm_segment_handle(segment), size))
 	{
 		/* Somebody else was quicker. */
 		dsm_unpin_segment(dsm_segment_handle(segment));
@@ -660,9 +652,9 @@ eb_shared_rule_sets(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (directory == NULL)
 		return (Datum) 0;
-	LWLockAcquire(directory->lock, LW_SHARED);
+	LWLockAcquire(directory->piece.lock, LW_SHARED);
 	memcpy(slots, directory->slots, MAX_IMAGES * sizeof(ImageSlot));
-	LWLockRelease(directory->lock);
+	LWLockRelease(directory->piece.lock);
 
 	for (int i = 0; i < MAX_IMAGES; i++)
 	{

@@ -69,8 +69,8 @@ extern void eb_shared_rules_init(void);
 extern bool eb_shared_rules_possible(void);
 extern bool eb_shared_rules_failed(void);
 extern uint32 eb_shared_rules_look(Oid table, int64 bus_id, uint64 *number);
-extern void eb_shared_rules_demand(Oid table, int64 bus_id, uint32 events,
-								   uint32 *asked, uint32 *checked);
+extern void eb_shared_rules_demand(Oid table, int64 bus_id, uint64 events,
+								   uint64 *asked, uint64 *checked);
 extern dsm_segment *eb_shared_rules_attach(Oid table, int64 bus_id);
 extern dsm_segment *eb_shared_rules_publish(Oid table, int64 bus_id,
 											const EbPatternSet *set,

@@ -46,7 +46,6 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -61,6 +60,7 @@
 
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "shmem.h"
 
 #define MAX_SLOTS		256
 
@@ -99,7 +99,7 @@ typedef struct Slot
 
 typedef struct SharedState
 {
-	LWLock	   *lock;
+	EbSharedPiece piece;		/* with the lock */
 	Latch	   *launcher;		/* or NULL */
 	Slot		slots[MAX_SLOTS];
 } SharedState;
@@ -108,38 +108,15 @@ static SharedState *shared = NULL;
 static Slot *my_slot = NULL;
 static bool my_end_is_clean = false;
 
-static shmem_request_hook_type previous_request_hook = NULL;
-static shmem_startup_hook_type previous_startup_hook = NULL;
-
 PGDLLEXPORT void eb_launcher_main(Datum arg);
 PGDLLEXPORT void eb_worker_main(Datum arg);
 
 /* ---- shared memory ---- */
 
 static void
-request_shmem(void)
+attach_shared(EbSharedPiece *piece)
 {
-	if (previous_request_hook)
-		previous_request_hook();
-	RequestAddinShmemSpace(sizeof(SharedState));
-	RequestNamedLWLockTranche("eventbridge", 1);
-}
-
-static void
-startup_shmem(void)
-{
-	bool		found;
-
-	if (previous_startup_hook)
-		previous_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("eventbridge", sizeof(SharedState), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedState));
-		shared->lock = &GetNamedLWLockTranche("eventbridge")->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared = (SharedState *) piece;
 }
 
 static Slot *
@@ -200,7 +177,7 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 
 	if (shared == NULL || !eb_guc_background_workers)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < nlanes; i++)
 	{
 		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
@@ -210,11 +187,11 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 		else
 			missing = true;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (!missing)
 		return;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < nlanes; i++)
 	{
 		Slot	   *slot = find_slot(MyDatabaseId, lanes[i]);
@@ -224,7 +201,7 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 		if (slot != NULL)
 			want_slot(slot);
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 /* ---- launcher ---- */
@@ -241,7 +218,7 @@ add_databases(void)
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
@@ -255,7 +232,7 @@ add_databases(void)
 		if (slot != NULL)
 			slot->wanted = true;
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
@@ -295,17 +272,17 @@ start_worker(int number)
 			 "eventbridge worker for database %u, lane %u",
 			 slot->database, slot->lane);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	slot->state = exists ? SLOT_STARTING : SLOT_FREE;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	if (!exists)
 		return;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		slot->state = SLOT_IDLE;
 		slot->start_at = GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		ereport(WARNING,
 				(errmsg("eventbridge could not start a background worker"),
 				 errhint("max_worker_processes may be too low.")));
@@ -328,7 +305,7 @@ start_workers(void)
 		TimestampTz due = 0;
 		bool		start = false;
 
-		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		if (slot->state == SLOT_IDLE && slot->lane != EB_LANE_CLIENT)
 		{
 			if (slot->wanted)
@@ -337,7 +314,7 @@ start_workers(void)
 				due = Max(slot->start_at, slot->retry_at);
 			start = (slot->wanted || slot->retry_at != 0) && due <= now;
 		}
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		if (start)
 			start_worker(i);
 		else if (due > now)
@@ -349,9 +326,9 @@ start_workers(void)
 static void
 forget_launcher(int code, Datum arg)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = NULL;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 void
@@ -363,9 +340,9 @@ eb_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	before_shmem_exit(forget_launcher, (Datum) 0);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	shared->launcher = MyLatch;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	add_databases();
 	ereport(LOG, (errmsg("eventbridge launcher started")));
 
@@ -403,7 +380,7 @@ eb_worker_lane(Oid *lane)
 static void
 leave_slot(int code, Datum arg)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->latch = NULL;
 	my_slot->state = SLOT_IDLE;
 	if (!my_end_is_clean)
@@ -417,7 +394,7 @@ leave_slot(int code, Datum arg)
 	}
 	if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 static void
@@ -425,12 +402,12 @@ enter_slot(int number)
 {
 	my_slot = &shared->slots[number];
 	before_shmem_exit(leave_slot, (Datum) 0);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->state = SLOT_RUNNING;
 	my_slot->latch = MyLatch;
 	my_slot->wanted = true;
 	my_slot->retry_at = 0;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 }
 
 /*
@@ -440,10 +417,10 @@ enter_slot(int number)
 static void
 end_worker(TimestampTz retry_at, bool forget)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	if (my_slot->wanted && !forget)
 	{
-		LWLockRelease(shared->lock);
+		LWLockRelease(shared->piece.lock);
 		return;
 	}
 	my_slot->wanted = false;
@@ -452,7 +429,7 @@ end_worker(TimestampTz retry_at, bool forget)
 	my_slot->latch = NULL;
 	my_slot->state = SLOT_IDLE;
 	my_end_is_clean = true;
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 	proc_exit(0);
 }
 
@@ -469,7 +446,7 @@ ring_for_writers(void)
 
 	if (eb_guc_bell != EB_BELL_LATCH || my_slot->lane != EB_LANE_ANY)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->piece.lock, LW_SHARED);
 	for (int i = 0; i < MAX_SLOTS; i++)
 	{
 		Slot	   *slot = &shared->slots[i];
@@ -481,7 +458,7 @@ ring_for_writers(void)
 			lanes[nlanes++] = slot->lane;
 		}
 	}
-	LWLockRelease(shared->lock);
+	LWLockRelease(shared->piece.lock);
 
 	for (int i = 0; i < nlanes; i++)
 		if (eb_bell_has_sleeper(lanes[i]))
@@ -672,10 +649,7 @@ eb_launcher_init(void)
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	eb_shmem_reserve("eventbridge", sizeof(SharedState), attach_shared);
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");

@@ -449,8 +449,8 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
 }
 
 /*
- * The value at the input path; null where it leads to nothing.  The event is
- * compact, and so is whatever is found in it.
+ * The value at the input path; an empty string where it leads to nothing, as
+ * a template has it.  The event is compact, and so is whatever is found in it.
  */
 static char *
 value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
@@ -465,7 +465,7 @@ value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 		return NULL;
 	}
 	if (!eb_path_get(target->path, &event, &found))
-		return "null";
+		return "\"\"";
 	return pnstrdup(found.text, found.len);
 }
 

@@ -126,6 +126,13 @@ set_prefix(EbAccess *access, const EbFolded *folded)
 	access->bits = string_bits(folded->str, folded->len) - 1;
 }
 
+/* NULL where there is none. */
+static Numeric
+get_number(const EbProgram *program, uint32 offset)
+{
+	return offset == 0 ? NULL : (Numeric) eb_program_at(program, offset);
+}
+
 /* access is EB_ACCESS_ANY, and remains that if nothing narrower is known. */
 static void
 access_item(const EbProgram *program, EbPathHash path, const EbItem *item, EbAccess *access)
@@ -164,8 +171,8 @@ access_item(const EbProgram *program, EbPathHash path, const EbItem *item, EbAcc
 		case EB_ITEM_NUMERIC:
 			{
 				const EbRange *range = operand;
-				Numeric		lower = range->lower ? (Numeric) eb_program_at(program, range->lower) : NULL;
-				Numeric		upper = range->upper ? (Numeric) eb_program_at(program, range->upper) : NULL;
+				Numeric		lower = get_number(program, range->lower);
+				Numeric		upper = get_number(program, range->upper);
 
 				access->kind = EB_ACCESS_NUMBERS;
 				eb_key_range_number(path, lower, upper, &access->low, &access->high);
@@ -198,7 +205,8 @@ eb_accesses(const EbProgram *program, const EbRequirement *requirement,
 	const uint32 *numbers = eb_program_at(program, values->numbers);
 	const EbItem *items = eb_program_at(program, values->items);
 	EbPathHash	path = requirement->path;
-	EbAccess   *list = palloc0((3 + values->nstrings + values->nnumbers + values->nitems) * sizeof(EbAccess));
+	Size		most = 3 + (Size) values->nstrings + values->nnumbers + values->nitems;
+	EbAccess   *list = palloc_extended(most * sizeof(EbAccess), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	int			n = 0;
 
 	*accesses = list;

@@ -170,66 +170,104 @@ guess_by_looks(const EbAccess *access)
 	return exp2(-Min(access->bits, 14));
 }
 
-/*
- * Of nkeys values at a path, ordered, how large is the share of one that does
- * not occur among them?  What occurs once tells how much has been missed (Good
- * and Turing), and of how many values in all (Haas and Stokes, as ANALYZE has
- * it).  Without any repetition there are many, and the looks may tell how many.
- */
-static double
-unseen_value(const int64 *keys, int nkeys, double ntotal, double looks)
+/* What the histogram has at a path. */
+typedef struct Seen
 {
-	double		once = 0;
+	int64	   *keys;			/* ordered */
+	int			n;
+	double		once;			/* so many of them occur once */
+	double		unseen;			/* share of a value that does not occur */
+} Seen;
+
+/*
+ * How large is the share of a value that does not occur among those at a path,
+ * of which all events together have ntotal?  What occurs once tells how much
+ * has been missed (Good and Turing), and of how many values in all (Haas and
+ * Stokes, as ANALYZE has it).
+ */
+static void
+judge_unseen(Seen *seen, double ntotal)
+{
+	double		n = seen->n;
 	double		distinct = 0;
 	double		all;
-	double		share;
 
-	for (int i = 0; i < nkeys;)
+	seen->once = 0;
+	for (int i = 0; i < seen->n;)
 	{
 		int			first = i;
 
-		while (i < nkeys && keys[i] == keys[first])
+		while (i < seen->n && seen->keys[i] == seen->keys[first])
 			i++;
 		distinct++;
 		if (i - first == 1)
-			once++;
+			seen->once++;
 	}
-	all = nkeys * distinct / (Max(nkeys - once, 0.5) + once * nkeys / Max(ntotal, nkeys));
-	share = Max(once, 0.5) / nkeys / Max(all - distinct, 1);
-	return once == nkeys ? Min(share, looks) : share;
+	all = n * distinct / (Max(n - seen->once, 0.5) + seen->once * n / Max(ntotal, n));
+	seen->unseen = Max(seen->once, 0.5) / n / Max(all - distinct, 1);
 }
 
-/* The same for a range between two of them. */
+/* Without any repetition there are many values, and the looks may tell how many. */
 static double
-unseen_range(const int64 *keys, int nkeys, int64 low, int64 high)
+unseen_value(const Seen *seen, double looks)
 {
-	int			above = 0;
-	int			below;
+	return seen->once == seen->n ? Min(seen->unseen, looks) : seen->unseen;
+}
 
-	while (above < nkeys && keys[above] <= high)
-		above++;
-	for (below = above - 1; below >= 0 && keys[below] >= low; below--)
-		;
-	if (below < 0 || above == nkeys ||
-		keys[below] >> EB_KEY_PAYLOAD_BITS != low >> EB_KEY_PAYLOAD_BITS ||
-		keys[above] >> EB_KEY_PAYLOAD_BITS != high >> EB_KEY_PAYLOAD_BITS)
-		return BEYOND / nkeys;
-	return Min(((double) high - (double) low + 1) / ((double) keys[above] - (double) keys[below]), 1) / nkeys;
+/* The first of the keys that is not less than a bound. */
+static int
+search_keys(const Seen *seen, int64 bound)
+{
+	int			low = 0;
+	int			high = seen->n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (seen->keys[middle] < bound)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Are they of one path and domain? */
+static bool
+are_comparable(int64 a, int64 b)
+{
+	return a >> EB_KEY_PAYLOAD_BITS == b >> EB_KEY_PAYLOAD_BITS;
+}
+
+/* The same for a range, by its neighbours. */
+static double
+unseen_range(const Seen *seen, int64 low, int64 high)
+{
+	int			below = search_keys(seen, low) - 1;
+	int			above = high == PG_INT64_MAX ? seen->n : search_keys(seen, high + 1);
+	double		gap;
+
+	if (below < 0 || above == seen->n ||
+		!are_comparable(seen->keys[below], low) || !are_comparable(seen->keys[above], high))
+		return BEYOND / seen->n;
+	gap = (double) seen->keys[above] - (double) seen->keys[below];
+	return Min(((double) high - (double) low + 1) / gap, 1) / seen->n;
 }
 
 /* The share of values that satisfy one alternative, given some that do not. */
 static double
-unseen_share(EbAccess *access, EbPathHash path, const int64 *keys, int nkeys, double ntotal)
+unseen_share(EbAccess *access, EbPathHash path, const Seen *seen)
 {
 	switch (access->kind)
 	{
 		case EB_ACCESS_KEY:
-			return unseen_value(keys, nkeys, ntotal, guess_by_looks(access));
+			return unseen_value(seen, guess_by_looks(access));
 		case EB_ACCESS_NUMBERS:
-			return unseen_range(keys, nkeys, access->low, access->high);
+			return unseen_range(seen, access->low, access->high);
 		case EB_ACCESS_BLOCK:
 			if (eb_key_range_cidr(path, access->cidr, &access->low, &access->high))
-				return unseen_range(keys, nkeys, access->low, access->high);
+				return unseen_range(seen, access->low, access->high);
 			break;
 		case EB_ACCESS_PREFIX:
 		case EB_ACCESS_ANY:
@@ -238,19 +276,17 @@ unseen_share(EbAccess *access, EbPathHash path, const int64 *keys, int nkeys, do
 	return guess_by_looks(access);
 }
 
-/* The keys of what the histogram has at a path, ordered; returns their number. */
-static int
-histogram_keys(const EbSamples *samples, EbPathHash path, int64 **keys)
+/* Fills in the keys of what the histogram has at a path. */
+static void
+collect_seen(const EbSamples *samples, EbPathHash path, Seen *seen)
 {
 	int			nleaves;
 	const EbSampleLeaf *leaves = eb_sample_leaves(samples, path, &nleaves);
-	int			n = 0;
 
-	*keys = palloc(Max(nleaves, 1) * sizeof(int64));
+	seen->keys = palloc(Max(nleaves, 1) * sizeof(int64));
 	for (int i = 0; i < nleaves; i++)
 		if (leaves[i].sample >= samples->ncommon)
-			(*keys)[n++] = leaves[i].key;
-	return n;
+			seen->keys[seen->n++] = leaves[i].key;
 }
 
 /* The share of events that satisfy a field which no sample satisfies. */
@@ -261,8 +297,8 @@ judge_field(const Estimate *estimate, const EbRequirement *requirement)
 	const EbItem *items = eb_program_at(estimate->program, values->items);
 	EbAccess   *accesses;
 	int			naccesses;
-	int64	   *keys = NULL;
-	int			nkeys = 0;
+	Seen		seen = {0};
+	double		per_event = 0;	/* values; an array has several */
 	double		share = 0;
 
 	if (requirement->absent_ok || (values->flags & EB_VALUES_EXISTS) != 0)
@@ -272,21 +308,18 @@ judge_field(const Estimate *estimate, const EbRequirement *requirement)
 			return 0.8;
 
 	if (estimate->nsamples > 0)
-		nkeys = histogram_keys(estimate->samples, requirement->path, &keys);
+		collect_seen(estimate->samples, requirement->path, &seen);
+	if (seen.n > 0)
+	{
+		per_event = (double) seen.n / estimate->nsamples;
+		judge_unseen(&seen, per_event * estimate->nrows);
+	}
 	naccesses = eb_accesses(estimate->program, requirement, &accesses);
 	for (int i = 0; i < naccesses; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (nkeys == 0)
-			share += guess_by_looks(&accesses[i]);
-		else
-		{
-			/* an array has several values */
-			double		per_event = (double) nkeys / estimate->nsamples;
-
-			share += per_event * unseen_share(&accesses[i], requirement->path, keys, nkeys,
-											  per_event * estimate->nrows);
-		}
+		share += seen.n == 0 ? guess_by_looks(&accesses[i]) :
+			per_event * unseen_share(&accesses[i], requirement->path, &seen);
 	}
 	return Min(share, 1);
 }

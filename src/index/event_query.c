@@ -156,12 +156,12 @@ indexed_prefix(int len)
 static void
 fill_group(Builder *builder, EbQueryGroup *group, const EbRequirement *requirement)
 {
+	const EbValues *values = eb_program_at(builder->program, requirement->values);
 	EbAccess   *accesses;
 	int			n = eb_accesses(builder->program, requirement, &accesses);
 
 	group->bits = eb_access_bits(accesses, n);
-	group->exists = (((const EbValues *) eb_program_at(builder->program, requirement->values))->flags &
-					 EB_VALUES_EXISTS) != 0;
+	group->exists = (values->flags & EB_VALUES_EXISTS) != 0;
 	for (int i = 0; i < n; i++)
 	{
 		EbAccess   *access = &accesses[i];

@@ -226,7 +226,8 @@ encode_number(Numeric number)
 		else
 			bits = 1;
 	}
-	return negative ? (PAYLOAD_MASK >> 1) - bits : bits + (UINT64CONST(1) << (EB_KEY_PAYLOAD_BITS - 1));
+	return negative ? (PAYLOAD_MASK >> 1) - bits :
+		bits + (UINT64CONST(1) << (EB_KEY_PAYLOAD_BITS - 1));
 }
 
 int64

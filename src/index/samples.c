@@ -32,7 +32,7 @@
 /* A version of a row of pg_statistic. */
 typedef struct Source
 {
-	Oid			relation;		/* invalid: of extended statistics, not kept */
+	Oid			relation;		/* invalid: of extended statistics, read each time */
 	int			attribute;
 	bool		inherited;
 	TransactionId xmin;

@@ -82,7 +82,8 @@ typedef struct Derivation
 static Oid
 find_path_operator(Oid opfamily, bool *any_depth)
 {
-	Oid			operator = get_opfamily_member(opfamily, JSONBOID, JSONPATHOID, JSONB_PATH_STRATEGY);
+	Oid			operator = get_opfamily_member(opfamily, JSONBOID, JSONPATHOID,
+											   JSONB_PATH_STRATEGY);
 	Oid			exists = get_opfamily_member(opfamily, JSONBOID, TEXTOID, JSONB_EXISTS_STRATEGY);
 
 	if (!OidIsValid(operator) || get_opcode(operator) != F_JSONB_PATH_MATCH_OPR)
@@ -139,10 +140,11 @@ write_values(Derivation *derivation, const EbRequirement *requirement, const EbV
 	}
 	for (int i = 0; i < values->nnumbers; i++)
 	{
+		Datum		number = PointerGetDatum(eb_program_at(program, numbers[i]));
+
 		begin_comparison(derivation, requirement, &first);
 		appendStringInfoString(&derivation->path,
-							   DatumGetCString(DirectFunctionCall1(numeric_out,
-																   PointerGetDatum(eb_program_at(program, numbers[i])))));
+							   DatumGetCString(DirectFunctionCall1(numeric_out, number)));
 	}
 }
 

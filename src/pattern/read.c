@@ -135,6 +135,56 @@ fault_unexpected(Reader *reader, const char *expected)
 							  expected), hint);
 }
 
+/* The text that starts like a number is none: where it goes wrong, and why. */
+static void
+fault_in_number(Reader *reader)
+{
+	const char *at = reader->token;
+	const char *end = reader->end;
+	const char *p = at + (*at == '-');
+	const char *why = NULL;
+
+	if (p + 1 < end && *p == '0' && isdigit((unsigned char) p[1]))
+	{
+		set_syntax_fault(reader, at,
+						 pstrdup("Invalid numeric value: Leading zeroes not allowed"),
+						 NULL);
+		return;
+	}
+	if (p >= end || !isdigit((unsigned char) *p))
+		why = "expected digit (0-9) to follow minus sign, for valid numeric value";
+	while (p < end && isdigit((unsigned char) *p))
+		p++;
+	if (why == NULL && p < end && *p == '.')
+	{
+		p++;
+		if (p >= end || !isdigit((unsigned char) *p))
+			why = "Decimal point not followed by a digit";
+		while (p < end && isdigit((unsigned char) *p))
+			p++;
+	}
+	if (why == NULL && p < end && (*p == 'e' || *p == 'E'))
+	{
+		p++;
+		if (p < end && (*p == '+' || *p == '-'))
+			p++;
+		if (p >= end || !isdigit((unsigned char) *p))
+			why = "Exponent indicator not followed by a digit";
+	}
+
+	if (why == NULL)
+		set_syntax_fault(reader, at,
+						 psprintf("Unrecognized token '%s'", word_at(at, end)),
+						 NULL);
+	else if (p >= end)
+		set_syntax_fault(reader, p, pstrdup("Unexpected end-of-input"),
+						 "The text ends before all brackets are closed.");
+	else
+		set_syntax_fault(reader, p,
+						 psprintf("%s in numeric value: %s", character_at(p), why),
+						 NULL);
+}
+
 /* The lexer refused the token; say so in the words of AWS's parser. */
 static void
 fault_from_lexer(Reader *reader, JsonParseErrorType error)
@@ -171,13 +221,9 @@ fault_from_lexer(Reader *reader, JsonParseErrorType error)
 				set_syntax_fault(reader, at,
 								 pstrdup("Unexpected end-of-input: was expecting closing quote for a string value"),
 								 "A double quote is missing.");
-			else if (at + 1 < reader->end &&
+			else if (at < reader->end &&
 					 (isdigit((unsigned char) at[0]) || at[0] == '-'))
-				set_syntax_fault(reader, at,
-								 (at[*at == '-'] == '0' && isdigit((unsigned char) at[1 + (*at == '-')])) ?
-								 pstrdup("Invalid numeric value: Leading zeroes not allowed") :
-								 psprintf("Unrecognized token '%s'", word_at(at + (*at == '-'), reader->end)),
-								 NULL);
+				fault_in_number(reader);
 			else
 				fault_unexpected(reader, "a valid value " EXPECTED_VALUE);
 			break;

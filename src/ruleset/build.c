@@ -171,7 +171,7 @@ write_nodes(EbBuilder *builder, Output *output)
 	uint32		n = builder->nodes.n;
 	EbSetNode  *nodes = palloc0(n * sizeof(EbSetNode));
 	uint32	   *dotted = palloc0(n * sizeof(uint32));
-	EbNodeItem   *items = builder->lengths.data;
+	EbNodeItem *items = builder->lengths.data;
 
 	note_lengths(builder, dotted);
 	for (uint32 i = 0; i < n; i++)
@@ -342,9 +342,9 @@ compare_uses(const void *a, const void *b)
 static void
 write_postings(EbBuilder *builder, Output *output)
 {
-	EbKeyUse	   *uses = builder->uses.data;
+	EbKeyUse   *uses = builder->uses.data;
 	uint32		nuses = builder->uses.n;
-	EbByteName	   *keys = builder->postings.data;
+	EbByteName *keys = builder->postings.data;
 	uint32		size = 16;
 	uint32		tags_at;
 	uint32		postings_at;
@@ -423,7 +423,7 @@ eb_pattern_set_build(const EbPattern *const *patterns, int npatterns)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "event pattern set build",
 												  ALLOCSET_DEFAULT_SIZES);
-	EbBuilder		builder = {.patterns = patterns, .npatterns = npatterns};
+	EbBuilder	builder = {.patterns = patterns, .npatterns = npatterns};
 	Output		output = {0};
 	Size		size = sizeof(EbPatternSet);
 	EbPatternSet *set;

@@ -27,8 +27,8 @@ static EbKeyCount *
 find_key(EbBuilder *builder, uint32 node, const EbKey *key)
 {
 	bool		found;
-	uint32		number = eb_builder_number(builder->key_names, node, key->kind, key->bytes, key->len,
-									 false, builder->keys.n, &found);
+	uint32		number = eb_builder_number(builder->key_names, node, key->kind, key->bytes,
+										   key->len, false, builder->keys.n, &found);
 
 	if (!found)
 		(void) eb_array_append(&builder->keys, sizeof(EbKeyCount));
@@ -135,6 +135,12 @@ guess_likelihoods(EbBuilder *builder)
 	}
 }
 
+static inline int
+compare_numbers(uint32 a, uint32 b)
+{
+	return a < b ? -1 : a > b;
+}
+
 /* Likely ones last. */
 static int
 compare_likelihood(const void *a, const void *b, void *arg)
@@ -144,7 +150,7 @@ compare_likelihood(const void *a, const void *b, void *arg)
 
 	if (pa->likelihood != pb->likelihood)
 		return pa->likelihood < pb->likelihood ? -1 : 1;
-	return *(const uint32 *) a < *(const uint32 *) b ? -1 : *(const uint32 *) a > *(const uint32 *) b;
+	return compare_numbers(*(const uint32 *) a, *(const uint32 *) b);
 }
 
 /* Those that many conjunctions have first. */
@@ -156,7 +162,7 @@ compare_refs(const void *a, const void *b, void *arg)
 
 	if (pa->refs != pb->refs)
 		return pa->refs > pb->refs ? -1 : 1;
-	return *(const uint32 *) a < *(const uint32 *) b ? -1 : *(const uint32 *) a > *(const uint32 *) b;
+	return compare_numbers(*(const uint32 *) a, *(const uint32 *) b);
 }
 
 static void
@@ -218,7 +224,7 @@ choose_exact(EbBuilder *builder)
 			node->nstrings += round == 0;
 			for (uint32 i = 0; i < predicate->alternatives.n; i++)
 			{
-				EbKeyCount   *count = find_key(builder, predicate->node,
+				EbKeyCount *count = find_key(builder, predicate->node,
 											 predicate->alternatives.items[i].keys);
 
 				count->nstrings += round == 0;
@@ -240,18 +246,18 @@ compare_conjunctions(const void *a, const void *b, void *arg)
 	const EbBuildConjunction *cb = b;
 
 	if (ca->access != cb->access)
-		return ca->access < cb->access ? -1 : 1;
+		return compare_numbers(ca->access, cb->access);
 	for (uint32 i = 0; i < Min(ca->n, cb->n); i++)
 	{
 		uint32		ma = MEMBER((EbBuilder *) arg, ca->first + i);
 		uint32		mb = MEMBER((EbBuilder *) arg, cb->first + i);
 
 		if (ma != mb)
-			return ma < mb ? -1 : 1;
+			return compare_numbers(ma, mb);
 	}
 	if (ca->n != cb->n)
-		return ca->n < cb->n ? -1 : 1;
-	return ca->pattern < cb->pattern ? -1 : ca->pattern > cb->pattern;
+		return compare_numbers(ca->n, cb->n);
+	return compare_numbers(ca->pattern, cb->pattern);
 }
 
 /*
@@ -318,7 +324,7 @@ write_tries(EbBuilder *builder)
 static void
 append_item(EbArray *array, uint32 node, uint32 kind, uint32 value)
 {
-	EbNodeItem   *item = eb_array_append(array, sizeof(EbNodeItem));
+	EbNodeItem *item = eb_array_append(array, sizeof(EbNodeItem));
 
 	item->node = node;
 	item->kind = kind;
@@ -329,12 +335,12 @@ static void
 use_key(EbBuilder *builder, uint32 p, const EbKey *key)
 {
 	uint32		node = PREDICATE(builder, p)->node;
-	EbKeyCount   *count = find_key(builder, node, key);
-	EbKeyUse	   *use;
+	EbKeyCount *count = find_key(builder, node, key);
+	EbKeyUse   *use;
 
 	if (count->posting == 0)
 	{
-		EbByteName	   *posting = eb_array_append(&builder->postings, sizeof(EbByteName));
+		EbByteName *posting = eb_array_append(&builder->postings, sizeof(EbByteName));
 
 		count->posting = builder->postings.n;
 		posting->space1 = node;

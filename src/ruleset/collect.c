@@ -17,7 +17,7 @@
 
 typedef struct NameEntry
 {
-	EbByteName		name;
+	EbByteName	name;
 	uint32		number;
 } NameEntry;
 
@@ -59,9 +59,9 @@ eb_builder_create_names(const char *title)
  */
 uint32
 eb_builder_number(HTAB *names, uint32 space1, uint32 space2, const char *bytes, uint32 len,
-			bool copy, uint32 next, bool *found)
+				  bool copy, uint32 next, bool *found)
 {
-	EbByteName		name = {space1, space2, len, bytes};
+	EbByteName	name = {space1, space2, len, bytes};
 	NameEntry  *entry = hash_search(names, &name, HASH_ENTER, found);
 
 	if (!*found)
@@ -140,10 +140,11 @@ get_predicate(EbBuilder *builder, uint32 node, const EbProgram *program, uint32 
 	resetStringInfo(&builder->text);
 	describe_values(&builder->text, program, eb_program_at(program, values));
 	number = eb_builder_number(builder->predicate_names, node, 0, builder->text.data,
-						 builder->text.len, true, builder->predicates.n, &found);
+							   builder->text.len, true, builder->predicates.n, &found);
 	if (!found)
 	{
-		EbBuildPredicate *predicate = eb_array_append(&builder->predicates, sizeof(EbBuildPredicate));
+		EbBuildPredicate *predicate = eb_array_append(&builder->predicates,
+													  sizeof(EbBuildPredicate));
 
 		predicate->node = node;
 		predicate->program = program;
@@ -180,12 +181,13 @@ collect_fields(EbBuilder *builder, const EbProgram *program, const EbNode *node,
 		{
 			const char *key = eb_program_at(program, child->key);
 			bool		found;
-			uint32		number = eb_builder_number(builder->node_names, at, 0, key, child->key_len,
-											 false, builder->nodes.n, &found);
+			uint32		number = eb_builder_number(builder->node_names, at, 0, key,
+												   child->key_len, false, builder->nodes.n,
+												   &found);
 
 			if (!found)
 			{
-				EbBuildNode	   *fresh = eb_array_append(&builder->nodes, sizeof(EbBuildNode));
+				EbBuildNode *fresh = eb_array_append(&builder->nodes, sizeof(EbBuildNode));
 
 				fresh->parent = at;
 				fresh->key = key;
@@ -207,8 +209,9 @@ get_class(EbBuilder *builder)
 	EbArray	   *common = &builder->common;
 	bool		found;
 	uint32		number = eb_builder_number(builder->class_names, 0, 0,
-									 common->n == 0 ? "" : common->data, common->n * sizeof(uint32),
-									 true, builder->class_lists.n, &found);
+										   common->n == 0 ? "" : common->data,
+										   common->n * sizeof(uint32), true,
+										   builder->class_lists.n, &found);
 
 	if (!found)
 	{
@@ -240,7 +243,8 @@ collect_pattern(EbBuilder *builder, uint32 pattern)
 
 	for (uint32 i = 0; i < program->nconjunctions; i++)
 	{
-		EbBuildConjunction *conjunction = eb_array_append(&builder->conjunctions, sizeof(EbBuildConjunction));
+		EbBuildConjunction *conjunction = eb_array_append(&builder->conjunctions,
+														  sizeof(EbBuildConjunction));
 
 		CHECK_FOR_INTERRUPTS();
 		conjunction->pattern = pattern;
@@ -251,14 +255,14 @@ collect_pattern(EbBuilder *builder, uint32 pattern)
 		conjunction->class = get_class(builder);
 		for (uint32 k = 0; k < conjunction->n; k++)
 		{
-			EbBuildPredicate *predicate = PREDICATE(builder, MEMBER(builder, conjunction->first + k));
+			uint32		member = MEMBER(builder, conjunction->first + k);
+			EbBuildPredicate *predicate = PREDICATE(builder, member);
 
 			predicate->refs++;
 			NODE(builder, predicate->node)->refs++;
 		}
 	}
 }
-
 
 void
 eb_builder_collect(EbBuilder *builder)

@@ -65,7 +65,8 @@ add_range(EbAlternatives *result, const EbProgram *program, const EbRange *range
 	EbAlternative *alternative;
 
 	if (lower != NULL && upper != NULL &&
-		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(lower), NumericGetDatum(upper))))
+		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(lower),
+										 NumericGetDatum(upper))))
 	{
 		add_number(result, lower);
 		return;

@@ -62,7 +62,7 @@ look_up_queued(EbSetMatcher *matcher)
 {
 	const EbPatternSet *set = matcher->set;
 	const uint32 *postings = eb_set_at(set, set->postings);
-	EbLookUp	   *hits[MAX_LOOKUPS];
+	EbLookUp   *hits[MAX_LOOKUPS];
 	int			nhits = 0;
 
 	for (int i = 0; i < matcher->nlookups; i++)
@@ -75,7 +75,7 @@ look_up_queued(EbSetMatcher *matcher)
 		eb_prefetch(eb_set_at(set, postings[hits[i]->slot]));
 	for (int i = 0; i < nhits; i++)
 	{
-		EbLookUp	   *hit = hits[i];
+		EbLookUp   *hit = hits[i];
 
 		do
 		{
@@ -100,10 +100,13 @@ static inline EbLookUp *
 look_up(EbSetMatcher *matcher, uint32 node_id, EbKeyKind kind, EbHash hash,
 		const char *key, uint32 len)
 {
-	EbLookUp	   *lookup;
+	EbLookUp   *lookup;
 
 	if (matcher->nlookups == MAX_LOOKUPS)
+	{
+		CHECK_FOR_INTERRUPTS();
 		look_up_queued(matcher);
+	}
 	lookup = &matcher->lookups[matcher->nlookups++];
 	lookup->hash = hash;
 	lookup->slot = hash & matcher->set->mask;
@@ -125,7 +128,7 @@ look_up_key(EbSetMatcher *matcher, uint32 node_id, EbKeyKind kind, const char *k
 static void
 look_up_own_key(EbSetMatcher *matcher, uint32 node_id, EbKeyKind kind, const void *key, uint32 len)
 {
-	EbLookUp	   *lookup = look_up(matcher, node_id, kind,
+	EbLookUp   *lookup = look_up(matcher, node_id, kind,
 								 eb_hash_key(node_id, kind, key, len), key, len);
 
 	memcpy(&lookup->own, key, len);
@@ -150,7 +153,8 @@ look_up_parts(EbSetMatcher *matcher, uint32 node_id, EbKeyKind kind, const char 
 		for (; part - done >= 8; done += 8)
 			hash = eb_hash_mix(hash, eb_hash_word(suffix ? end - done - 8 : str + done));
 		look_up(matcher, node_id, kind,
-				eb_hash_finish(hash, eb_hash_rest(suffix ? end - part : str + done, part - done), part),
+				eb_hash_finish(hash, eb_hash_rest(suffix ? end - part : str + done, part - done),
+							   part),
 				suffix ? end - part : str, part);
 	}
 }

@@ -187,9 +187,13 @@ report(EbSetMatcher *matcher, uint32 position, uint32 class_id)
 	if (state->patterns[position] == matcher->generation)
 		return;
 	state->patterns[position] = matcher->generation;
-	if (!is_undecided(matcher, class_id) ||
-		eb_pattern_matches_value(eb_set_pattern(matcher->set, position), matcher->event))
-		state->positions[matcher->nmatching++] = position;
+	if (is_undecided(matcher, class_id))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!eb_pattern_matches_value(eb_set_pattern(matcher->set, position), matcher->event))
+			return;
+	}
+	state->positions[matcher->nmatching++] = position;
 }
 
 /*
@@ -243,7 +247,7 @@ int
 eb_pattern_set_match(const EbPatternSet *set, EbMatchState *state,
 					 const JsonbValue *event, const int32 **positions)
 {
-	EbSetMatcher		matcher;
+	EbSetMatcher matcher;
 
 	begin_event(state, set);
 	*positions = state->positions;

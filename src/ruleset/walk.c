@@ -157,6 +157,7 @@ walk_container(EbSetMatcher *matcher, uint32 node_id, const JsonbContainer *obje
 		Found		found[BATCH];
 		int			n = 0;
 
+		CHECK_FOR_INTERRUPTS();
 		for (; i < nkeys && n < BATCH; i++)
 		{
 			uint32		start = key_offset;

@@ -10,10 +10,15 @@
  *		  | v			v |		   v
  *		WAITING <-------+-+--------+	(failed or lost: back-off)
  *
- * Nothing waits for the server outside of the loop, name resolution by libpq
- * excepted.  Setting up means to set search_path to empty, so that nothing
+ * Nothing waits for the server outside of the loop, but for what libpq cannot
+ * do otherwise: it resolves names, and may ask a Kerberos server.  Setting up
+ * means to set search_path to empty, so that nothing
  * the database's users have made is called by mistake, and then to run the
  * caller's commands, all in one transaction.
+ *
+ * After each failure in a row the pause gets longer.  The row ends when there
+ * is a session again; but if its user gave the last one up, when he says that
+ * this one does better.
  *
  * The time that connecting may take is for the attempt as a whole, all hosts
  * of a connection string that has several included.
@@ -27,6 +32,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "common/string.h"
 #include "connection.h"
@@ -37,6 +43,7 @@
 #include "worker.h"
 
 #define DEFAULT_CONNECT_TIMEOUT_MS 30000
+#define CANCEL_TIMEOUT_S 10
 
 /* No end of retries: a server that is away comes back some day. */
 static const EbRetryPolicy reconnect_policy = {
@@ -63,7 +70,8 @@ struct EbConnection
 	int			fd;				/* watched, or -1 */
 	bool		was_ready;		/* at any time */
 	bool		paused;
-	int			failures;		/* since it was last ready */
+	bool		unproved;		/* a session was given up by its user */
+	int			failures;		/* in a row */
 	EbTimer		timer;			/* time-out, or end of WAITING */
 };
 
@@ -122,39 +130,42 @@ ask_password(void)
 	sigaction(SIGTERM, &old_term, NULL);
 }
 
+/* There is no session any more, and shall be one again some time. */
+static void
+lose(EbConnection *c, const char *trouble, const char *reason)
+{
+	bool		was_session = (c->state == READY);
+	int64		delay = eb_retry_delay_ms(&reconnect_policy, ++c->failures);
+
+	eb_log_warning("%s: %s", trouble, reason);
+	eb_log_info("reconnecting in %.1f s", delay / 1000.0);
+	drop(c);
+	eb_timer_set(&c->timer, delay, start_connecting, c);
+	if (was_session && c->handlers.lost)
+		c->handlers.lost(c->arg);
+}
+
 /* Connecting or the session failed: what now? */
 static void
 fail(EbConnection *c, const char *reason)
 {
-	bool		needs_password = PQconnectionNeedsPassword(c->conn);
-	State		state = c->state;
-	int64		delay;
-
-	if (!c->was_ready && state == CONNECTING && needs_password &&
-		password == NULL && c->options.prompt != EB_PROMPT_NEVER)
+	if (!c->was_ready && c->state == CONNECTING && password == NULL &&
+		PQconnectionNeedsPassword(c->conn) &&
+		c->options.prompt != EB_PROMPT_NEVER)
 	{
 		drop(c);
 		ask_password();
 		start_connecting(c);
-		return;
 	}
-	if (!c->was_ready)
+	else if (!c->was_ready)
 	{
-		pg_log_error("%s", reason);
+		eb_log_error("%s", reason);
 		drop(c);
 		c->handlers.failed(c->arg);
-		return;
 	}
-	delay = eb_retry_delay_ms(&reconnect_policy, ++c->failures);
-	if (state == READY)
-		pg_log_warning("connection lost: %s", reason);
 	else
-		pg_log_warning("could not reconnect: %s", reason);
-	pg_log_info("reconnecting in %.1f s", delay / 1000.0);
-	drop(c);
-	eb_timer_set(&c->timer, delay, start_connecting, c);
-	if (state == READY && c->handlers.lost)
-		c->handlers.lost(c->arg);
+		lose(c, c->state == READY ? "connection lost" : "could not reconnect",
+			 reason);
 }
 
 static void
@@ -167,7 +178,7 @@ time_out(void *arg)
 static void
 log_notice(void *arg, const char *message)
 {
-	pg_log_warning("message from the server: %s", message);
+	eb_log_warning("message from the server: %s", message);
 }
 
 /* How long connecting may take: as connect_timeout says, if it does. */
@@ -215,7 +226,7 @@ start_connecting(void *arg)
 	c->conn = PQconnectStartParams(keywords, values, true);
 	if (c->conn == NULL)
 	{
-		pg_log_error("out of memory");
+		eb_log_error("out of memory");
 		exit(EB_EXIT_USAGE);
 	}
 	c->state = CONNECTING;
@@ -291,8 +302,8 @@ check_for_pooler(PGconn *conn, const PGresult *result)
 	if (PQntuples(result) == 1 && PQnfields(result) == 2 &&
 		atoi(PQgetvalue(result, 0, 1)) != PQbackendPID(conn))
 	{
-		pg_log_warning("there seems to be a connection pooler before the server");
-		pg_log_warning_detail("LISTEN works only if the pooler keeps one server connection for the whole session.");
+		eb_log_warning("there seems to be a connection pooler before the server");
+		eb_log_warning_detail("LISTEN works only if the pooler keeps one server connection for the whole session.");
 	}
 }
 
@@ -311,7 +322,8 @@ continue_setup(EbConnection *c)
 		{
 			c->state = READY;
 			c->was_ready = true;
-			c->failures = 0;
+			if (!c->unproved)
+				c->failures = 0;
 			eb_timer_clear(&c->timer);
 			c->handlers.ready(c->conn, again, c->arg);
 			return;
@@ -431,23 +443,52 @@ eb_connection_send(EbConnection *c, const char *sql, int nvalues,
 	return true;
 }
 
-/* Asks the server to cancel what the session is doing. */
+/*
+ * Asks the server to cancel what the session is doing.  libpq waits until the
+ * server has closed the connection that this takes, and a server that stands
+ * still never does.  So a process of its own does it, which an alarm ends and
+ * nobody waits for: to be called when the program ends.  After fork() it calls
+ * nothing that may not be called in a signal handler either.
+ */
 void
 eb_connection_cancel(EbConnection *c)
 {
-	char		error[256];
 	PGcancel   *cancel = c->conn ? PQgetCancel(c->conn) : NULL;
+	pid_t		pid = cancel ? fork() : -1;
 
-	if (cancel && !PQcancel(cancel, error, sizeof(error)))
-		pg_log_warning("could not cancel: %s", error);
+	if (pid == 0)
+	{
+		char		error[256];
+
+		signal(SIGALRM, SIG_DFL);
+		alarm(CANCEL_TIMEOUT_S);
+		for (int fd = 0; fd <= STDERR_FILENO; fd++)
+			close(fd);
+		(void) PQcancel(cancel, error, sizeof(error));
+		_exit(0);
+	}
+	if (cancel && pid < 0)
+		eb_log_warning("could not start a process: %m");
 	PQfreeCancel(cancel);
 }
 
-/* Gives the session up, as if it had been lost. */
+/*
+ * Gives the session up because of trouble with what it is for; there will be
+ * another one.
+ */
 void
-eb_connection_restart(EbConnection *c, const char *reason)
+eb_connection_restart(EbConnection *c, const char *trouble, const char *reason)
 {
-	fail(c, reason);
+	c->unproved = true;
+	lose(c, trouble, reason);
+}
+
+/* What was in trouble goes well. */
+void
+eb_connection_prove(EbConnection *c)
+{
+	c->unproved = false;
+	c->failures = 0;
 }
 
 /*

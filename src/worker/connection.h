@@ -55,7 +55,9 @@ extern void eb_connection_pause(EbConnection *c);
 extern void eb_connection_resume(EbConnection *c);
 extern bool eb_connection_send(EbConnection *c, const char *sql, int nvalues,
 							   const char *const *values);
-extern void eb_connection_restart(EbConnection *c, const char *reason);
+extern void eb_connection_restart(EbConnection *c, const char *trouble,
+								  const char *reason);
+extern void eb_connection_prove(EbConnection *c);
 extern void eb_connection_cancel(EbConnection *c);
 extern void eb_connection_close(EbConnection *c);
 

@@ -22,14 +22,13 @@
  */
 #include "postgres_fe.h"
 
-#include <sys/wait.h>
-
 #include "dispatch.h"
 #include "http.h"
 #include "loop.h"
 #include "process.h"
 #include "request.h"
 #include "retry.h"
+#include "text.h"
 
 #define LINE_MS				1000	/* a line's length, in time */
 #define MAX_POSTPONE_MS		60000
@@ -38,11 +37,8 @@ typedef struct EbDestination
 {
 	char	   *kind;
 	char	   *resource;
-	EbWork	   *first;			/* waiting, oldest first */
-	EbWork	   *last;
-	int			waiting;
-	EbWork	   *running;
-	int			nrunning;
+	EbQueue		waiting;
+	EbQueue		running;
 	double		mean_ms;		/* that an attempt took lately */
 	double		rate;			/* per second, 0: any */
 	double		tokens;			/* attempts that the rate allows now */
@@ -75,7 +71,7 @@ finish(EbWork *work, EbWorkOutcome outcome, const char *code,
 {
 	work->outcome = outcome;
 	work->code = code;
-	work->message = message ? pg_strdup(message) : NULL;
+	work->message = message ? eb_text_force_utf8(message) : NULL;
 	work->not_before_ms = not_before_ms;
 	done(work);
 }
@@ -86,13 +82,8 @@ finish_attempt(EbWork *work, EbWorkOutcome outcome, const char *code,
 			   const char *message, int64 not_before_ms)
 {
 	EbDestination *d = work->destination;
-	EbWork	  **link = &d->running;
 
-	while (*link != work)
-		link = &(*link)->next;
-	*link = work->next;
-	work->next = NULL;
-	d->nrunning--;
+	eb_queue_remove(&d->running, work);
 	d->mean_ms += ((double) (eb_loop_now() - work->started) - d->mean_ms) / 4;
 	finish(work, outcome, code, message, not_before_ms);
 	pump(d);
@@ -119,31 +110,21 @@ find_command(const char *task)
  * status, a signal, or a time-out, that it may be tried again.
  */
 static void
-command_ended(void *arg, int status, bool timed_out)
+command_ended(void *arg, EbProcessEnd end, const char *reason)
 {
-	EbWork	   *work = arg;
-	int			code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	char		reason[128];
-
-	if (timed_out)
-		finish_attempt(work, EB_WORK_FAILED, "TIMEOUT",
-					   "the command took too long", 0);
-	else if (code == 0)
-		finish_attempt(work, EB_WORK_DELIVERED, NULL, NULL, 0);
-	else if (code < 0)
+	static const struct
 	{
-		snprintf(reason, sizeof(reason), "the command was ended by signal %d",
-				 WTERMSIG(status));
-		finish_attempt(work, EB_WORK_FAILED, "ERROR_FROM_TARGET", reason, 0);
-	}
-	else
-	{
-		bool		missing = (code == 126 || code == 127);
+		EbWorkOutcome outcome;
+		const char *code;
+	}			meanings[] = {
+		[EB_PROCESS_SUCCEEDED] = {EB_WORK_DELIVERED, NULL},
+		[EB_PROCESS_FAILED] = {EB_WORK_FAILED, "ERROR_FROM_TARGET"},
+		[EB_PROCESS_MISSING] = {EB_WORK_REFUSED, "NO_RESOURCE"},
+		[EB_PROCESS_TIMED_OUT] = {EB_WORK_FAILED, "TIMEOUT"}
+	};
 
-		snprintf(reason, sizeof(reason), "the command's exit status was %d", code);
-		finish_attempt(work, missing ? EB_WORK_REFUSED : EB_WORK_FAILED,
-					   missing ? "NO_RESOURCE" : "ERROR_FROM_TARGET", reason, 0);
-	}
+	finish_attempt(arg, meanings[end].outcome, meanings[end].code,
+				   end == EB_PROCESS_SUCCEEDED ? NULL : reason, 0);
 }
 
 static void
@@ -266,8 +247,8 @@ pace_ms(const EbDestination *d)
 	double		each = d->mean_ms;
 
 	/* What is under way may take long before it counts. */
-	for (const EbWork *work = d->running; work; work = work->next)
-		each = Max(each, (double) (eb_loop_now() - work->started));
+	for (const EbQueueItem *item = d->running.first; item; item = item->next)
+		each = Max(each, (double) (eb_loop_now() - ((const EbWork *) item)->started));
 	each /= options->jobs;
 	return d->rate > 0 ? Max(each, 1000.0 / d->rate) : each;
 }
@@ -292,7 +273,7 @@ postpone(EbDestination *d, EbWork *work)
 	int64		now = eb_loop_now();
 	int64		delay;
 
-	d->next_turn = Max(d->next_turn, now + (int64) (d->waiting * pace));
+	d->next_turn = Max(d->next_turn, now + (int64) (d->waiting.length * pace));
 	delay = Min(d->next_turn - now, MAX_POSTPONE_MS);
 	d->next_turn = now + delay + (int64) pace;
 	finish(work, EB_WORK_POSTPONED, NULL, NULL, Max(delay, 100));
@@ -302,17 +283,9 @@ postpone(EbDestination *d, EbWork *work)
 static EbWork *
 pop_last(EbDestination *d)
 {
-	EbWork	   *work = d->last;
-	EbWork	  **link = &d->first;
+	EbWork	   *work = (EbWork *) d->waiting.last;
 
-	d->last = NULL;
-	while (*link != work)
-	{
-		d->last = *link;
-		link = &(*link)->next;
-	}
-	*link = NULL;
-	d->waiting--;
+	eb_queue_remove(&d->waiting, work);
 	return work;
 }
 
@@ -326,9 +299,9 @@ pump(void *arg)
 	if (d->pumping)
 		return;
 	d->pumping = true;
-	while (d->first && d->nrunning < options->jobs)
+	while (d->waiting.first && d->running.length < options->jobs)
 	{
-		EbWork	   *work = d->first;
+		EbWork	   *work;
 
 		refill(d);
 		if (d->tokens < 1)
@@ -338,20 +311,15 @@ pump(void *arg)
 			break;
 		}
 		d->tokens -= 1;
-		d->first = work->next;
-		if (d->first == NULL)
-			d->last = NULL;
-		d->waiting--;
-		work->next = d->running;
-		d->running = work;
-		d->nrunning++;
+		work = eb_queue_pop(&d->waiting);
+		eb_queue_push(&d->running, work);
 		work->started = eb_loop_now();
 		if (strcmp(d->kind, "task") == 0)
 			start_command(work);
 		else
 			start_request(work);
 	}
-	while (d->waiting > line_limit(d))
+	while (d->waiting.length > line_limit(d))
 		postpone(d, pop_last(d));
 	d->pumping = false;
 }
@@ -374,12 +342,7 @@ eb_dispatch_take(EbWork *work)
 
 	d->rate = atof(work->fields[EB_WORK_RATE]) / options->share;
 	work->destination = d;
-	if (d->last)
-		d->last->next = work;
-	else
-		d->first = work;
-	d->last = work;
-	d->waiting++;
+	eb_queue_push(&d->waiting, work);
 	pump(d);
 }
 
@@ -388,7 +351,7 @@ void
 eb_dispatch_give_back(void)
 {
 	for (EbDestination *d = destinations; d; d = d->next)
-		while (d->last)
+		while (d->waiting.last)
 			finish(pop_last(d), EB_WORK_POSTPONED, NULL, NULL, 0);
 }
 
@@ -399,7 +362,7 @@ eb_dispatch_forget_waiting(void)
 	int			n = 0;
 
 	for (EbDestination *d = destinations; d; d = d->next)
-		while (d->last)
+		while (d->waiting.last)
 		{
 			eb_work_free(pop_last(d));
 			n++;

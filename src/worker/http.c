@@ -34,6 +34,10 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define MAX_WORD 64				/* of a response's body */
 
+/* Text that is handed out consists of these. */
+#define WORD_CHARACTERS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. "
+
 typedef struct Request
 {
 	CURL	   *easy;
@@ -63,7 +67,71 @@ tells_secret(const Request *request, const char *text)
 	return false;
 }
 
-/* Calls back for the requests that have ended. */
+/* Is the answer one word that tells nothing? */
+static bool
+is_answer_usable(const Request *request)
+{
+	size_t		len = strspn(request->answer, WORD_CHARACTERS);
+
+	return len > 0 && len == request->answer_len &&
+		strstr(request->url, request->answer) == NULL &&
+		!tells_secret(request, request->answer);
+}
+
+/* Does curl's message tell nothing? */
+static bool
+is_error_usable(const Request *request)
+{
+	CURLU	   *parts = curl_url();
+	char	   *path = NULL;
+	bool		usable;
+
+	curl_url_set(parts, CURLUPART_URL, request->url, 0);
+	curl_url_get(parts, CURLUPART_PATH, &path, 0);
+	usable = request->error[0] != '\0' && path &&
+		(path[1] == '\0' || strstr(request->error, path + 1) == NULL) &&
+		!tells_secret(request, request->error);
+	curl_free(path);
+	curl_url_cleanup(parts);
+	return usable;
+}
+
+/* Calls back for a request that has ended, and frees it. */
+static void
+finish_request(Request *request, CURLcode code)
+{
+	EbHttpResult result = {0};
+	PQExpBufferData text;
+
+	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &result.status);
+	result.answered = (code == CURLE_OK && result.status != 0);
+	result.timed_out = (code == CURLE_OPERATION_TIMEDOUT);
+	result.retry_after_ms = request->retry_after_ms;
+
+	initPQExpBuffer(&text);
+	if (result.answered)
+	{
+		appendPQExpBuffer(&text, "HTTP status %ld", result.status);
+		if (is_answer_usable(request))
+			appendPQExpBuffer(&text, " (%s)", request->answer);
+	}
+	else
+		appendPQExpBufferStr(&text, is_error_usable(request) ? request->error :
+							 curl_easy_strerror(code));
+	result.text = text.data;
+
+	curl_multi_remove_handle(multi, request->easy);
+	curl_easy_cleanup(request->easy);
+	request->done(request->arg, &result);
+
+	termPQExpBuffer(&text);
+	curl_slist_free_all(request->headers);
+	simple_string_list_destroy(&request->secrets);
+	free(request->url);
+	free(request->body);
+	free(request);
+}
+
 static void
 finish_requests(void)
 {
@@ -73,60 +141,12 @@ finish_requests(void)
 	while ((msg = curl_multi_info_read(multi, &left)) != NULL)
 	{
 		CURLcode	code = msg->data.result;
-		CURL	   *easy = msg->easy_handle;
 		Request    *request;
-		EbHttpResult result = {0};
-		PQExpBufferData text;
-		char	   *path = NULL;
-		CURLU	   *parts = curl_url();
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &request);
-		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result.status);
-		curl_url_set(parts, CURLUPART_URL, request->url, 0);
-		curl_url_get(parts, CURLUPART_PATH, &path, 0);
-		result.answered = (code == CURLE_OK && result.status != 0);
-		result.timed_out = (code == CURLE_OPERATION_TIMEDOUT);
-		result.retry_after_ms = request->retry_after_ms;
-
-		initPQExpBuffer(&text);
-		if (result.answered)
-		{
-			size_t		len = strspn(request->answer,
-									 "abcdefghijklmnopqrstuvwxyz"
-									 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-									 "0123456789_-. ");
-
-			appendPQExpBuffer(&text, "HTTP status %ld", result.status);
-			if (len > 0 && len == request->answer_len &&
-				strstr(request->url, request->answer) == NULL &&
-				!tells_secret(request, request->answer))
-				appendPQExpBuffer(&text, " (%s)", request->answer);
-		}
-		else
-		{
-			bool		usable = request->error[0] != '\0' && path &&
-				(path[1] == '\0' || strstr(request->error, path + 1) == NULL) &&
-				!tells_secret(request, request->error);
-
-			appendPQExpBufferStr(&text, usable ? request->error :
-								 curl_easy_strerror(code));
-		}
-		result.text = text.data;
-
-		curl_multi_remove_handle(multi, easy);
-		curl_easy_cleanup(easy);
-		request->done(request->arg, &result);
-
-		termPQExpBuffer(&text);
-		curl_free(path);
-		curl_url_cleanup(parts);
-		curl_slist_free_all(request->headers);
-		simple_string_list_destroy(&request->secrets);
-		free(request->url);
-		free(request->body);
-		free(request);
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &request);
+		finish_request(request, code);
 	}
 }
 
@@ -207,7 +227,7 @@ eb_http_init(void)
 	if (curl_global_init(CURL_GLOBAL_ALL) != 0 ||
 		(multi = curl_multi_init()) == NULL)
 	{
-		pg_log_error("could not initialize libcurl");
+		eb_log_error("could not initialize libcurl");
 		exit(EB_EXIT_USAGE);
 	}
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
@@ -285,43 +305,40 @@ set_method(Request *request, const char *method)
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
-/*
- * Sends a request, and calls done() when there is an answer, or will be none.
- */
-void
-eb_http_send(const EbHttpRequest *source, EbHttpDone done, void *arg)
+static void
+out_of_memory(void)
 {
-	Request    *request = pg_malloc0(sizeof(Request));
-	CURL	   *easy = curl_easy_init();
+	eb_log_error("out of memory");
+	exit(EB_EXIT_USAGE);
+}
 
-	if (easy == NULL)
-	{
-		pg_log_error("out of memory");
-		exit(EB_EXIT_USAGE);
-	}
-	request->easy = easy;
-	request->url = pg_strdup(source->url);
-	request->body = source->body ? pg_strdup(source->body) : NULL;
-	request->retry_after_ms = EB_RETRY_AFTER_NONE;
-	request->done = done;
-	request->arg = arg;
-	request->headers = curl_slist_append(NULL, "Expect:");
-	for (SimpleStringListCell *cell = source->headers.head; cell;
-		 cell = cell->next)
-		request->headers = curl_slist_append(request->headers, cell->val);
-	for (SimpleStringListCell *cell = source->secrets.head; cell;
-		 cell = cell->next)
-		simple_string_list_append(&request->secrets, cell->val);
+/* A request that lacks one of its headers must not be sent. */
+static void
+add_header(Request *request, const char *header)
+{
+	struct curl_slist *grown = curl_slist_append(request->headers, header);
 
-	curl_easy_setopt(easy, CURLOPT_URL, request->url);
-	set_method(request, source->method);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
+	if (grown == NULL)
+		out_of_memory();
+	request->headers = grown;
+}
+
+/* Says how the request is to be made, and what becomes of the answer. */
+static void
+set_options(Request *request, int timeout_ms)
+{
+	CURL	   *easy = request->easy;
+
 	curl_easy_setopt(easy, CURLOPT_USERAGENT,
 					 EB_PROGNAME "/" EVENTBRIDGE_VERSION);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) source->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* else the loop waits for a resolver that does not know the time-out */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, prepare_socket);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
@@ -329,9 +346,40 @@ eb_http_send(const EbHttpRequest *source, EbHttpDone done, void *arg)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+}
+
+/*
+ * Sends a request, and calls done() when there is an answer, or will be none.
+ */
+void
+eb_http_send(const EbHttpRequest *source, EbHttpDone done, void *arg)
+{
+	Request    *request = pg_malloc0(sizeof(Request));
+
+	request->easy = curl_easy_init();
+	if (request->easy == NULL)
+		out_of_memory();
+	request->url = pg_strdup(source->url);
+	request->body = source->body ? pg_strdup(source->body) : NULL;
+	request->retry_after_ms = EB_RETRY_AFTER_NONE;
+	request->done = done;
+	request->arg = arg;
+	add_header(request, "Expect:");
+	for (SimpleStringListCell *cell = source->headers.head; cell;
+		 cell = cell->next)
+		add_header(request, cell->val);
+	for (SimpleStringListCell *cell = source->secrets.head; cell;
+		 cell = cell->next)
+		simple_string_list_append(&request->secrets, cell->val);
+
+	set_options(request, source->timeout_ms);
+	set_method(request, source->method);
+	curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->headers);
 
 	/* curl asks for a time-out of 0 then, and starts when that is over. */
-	curl_multi_add_handle(multi, easy);
+	if (curl_easy_setopt(request->easy, CURLOPT_URL, request->url) != CURLE_OK ||
+		curl_multi_add_handle(multi, request->easy) != CURLM_OK)
+		out_of_memory();
 }
 
 /* Posts a JSON text. */

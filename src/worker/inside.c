@@ -114,9 +114,9 @@ session_ready(PGconn *conn, bool again)
 	char	   *role = eb_log_quote(PQuser(conn));
 
 	if (again)
-		pg_log_info("connected again, for targets in the database");
+		eb_log_info("connected again, for targets in the database");
 	else
-		pg_log_info("delivering to targets in the database as role %s", role);
+		eb_log_info("delivering to targets in the database as role %s", role);
 	free(role);
 	inside.lookout.look = again || inside.lookout.once;
 	step();

@@ -57,7 +57,7 @@ static struct Listener
 static void
 stop_timed_out(void *arg)
 {
-	pg_log_error("%d message(s) given up: not delivered in time", listener.held);
+	eb_log_error("%d message(s) given up: not delivered in time", listener.held);
 	listener.given_up += listener.held;
 	eb_process_kill_all(SIGTERM);
 	listener.finished = true;
@@ -87,12 +87,12 @@ stop_signal(int signo)
 
 	if (listener.stopping)
 	{
-		pg_log_warning("received %s while stopping: %d message(s) dropped", name,
+		eb_log_warning("received %s while stopping: %d message(s) dropped", name,
 					   listener.held);
 		eb_process_kill_all(SIGTERM);
 		exit(EB_EXIT_ABORTED);
 	}
-	pg_log_info("received %s: stopping, %d message(s) to be delivered", name,
+	eb_log_info("received %s: stopping, %d message(s) to be delivered", name,
 				listener.held);
 	begin_stop();
 }
@@ -103,7 +103,7 @@ run_timed_out(void *arg)
 {
 	const EbSinkOptions *options = &listener.options->sinks;
 
-	pg_log_info("stopping: --timeout is over, %d message(s) received",
+	eb_log_info("stopping: --timeout is over, %d message(s) received",
 				listener.received);
 	if (options->count > 0 && listener.received < options->count)
 		listener.timed_out = true;
@@ -116,7 +116,7 @@ resume_reading(void *arg)
 	if (listener.stopping || !listener.paused)
 		return;
 	listener.paused = false;
-	pg_log_debug("reading again, %d messages held", listener.held);
+	eb_log_debug("reading again, %d messages held", listener.held);
 	eb_connection_resume(listener.connection);
 }
 
@@ -140,7 +140,7 @@ message_done(EbSink *sink, EbMessage *message, bool delivered)
 	if (!delivered && !listener.stopping &&
 		(listener.options->stop_on_failure || sink == listener.sinks.print))
 	{
-		pg_log_info("stopping because of the failure");
+		eb_log_info("stopping because of the failure");
 		begin_stop();
 	}
 }
@@ -165,12 +165,12 @@ take_notifications(PGconn *conn, void *arg)
 		if (listener.options->sinks.count > 0 &&
 			listener.received >= listener.options->sinks.count)
 		{
-			pg_log_info("stopping: %d message(s) received", listener.received);
+			eb_log_info("stopping: %d message(s) received", listener.received);
 			begin_stop();
 		}
 		else if (listener.held >= MAX_HELD)
 		{
-			pg_log_debug("not reading for now, %d messages held", listener.held);
+			eb_log_debug("not reading for now, %d messages held", listener.held);
 			listener.paused = true;
 			eb_connection_pause(listener.connection);
 		}
@@ -192,7 +192,7 @@ listen_commands(PGconn *conn, void *arg)
 
 		if (name == NULL)
 		{
-			pg_log_error("cannot use channel name: %s", PQerrorMessage(conn));
+			eb_log_error("cannot use channel name: %s", PQerrorMessage(conn));
 			exit(EB_EXIT_USAGE);
 		}
 		appendPQExpBuffer(&buf, "LISTEN %s;\n", name);
@@ -212,8 +212,8 @@ announce(PGconn *conn, bool again, void *arg)
 
 	if (again)
 	{
-		pg_log_info("connected again and listening");
-		pg_log_warning("messages sent while there was no connection are lost");
+		eb_log_info("connected again and listening");
+		eb_log_warning("messages sent while there was no connection are lost");
 		return;
 	}
 	initPQExpBuffer(&buf);
@@ -225,7 +225,7 @@ announce(PGconn *conn, bool again, void *arg)
 		appendPQExpBuffer(&buf, "%s%s", buf.len > 0 ? ", " : "", name);
 		free(name);
 	}
-	pg_log_info("listening in database \"%s\" on channel %s", PQdb(conn), buf.data);
+	eb_log_info("listening in database \"%s\" on channel %s", PQdb(conn), buf.data);
 	termPQExpBuffer(&buf);
 	eb_sinks_announce(&options->sinks);
 }
@@ -237,10 +237,15 @@ connection_failed(void *arg)
 	listener.finished = true;
 }
 
-/* Runs until it is told to stop; the result is the program's exit status. */
+/*
+ * Reads the options, which follow argv[0], and runs until it is told to stop.
+ * The result is the program's exit status.
+ */
 EbExit
-eb_listen_run(const EbListenOptions *options)
+eb_listen_run(int argc, char **argv)
 {
+	static EbListenOptions listen_options;
+	const EbListenOptions *options = &listen_options;
 	static const EbConnectionHandlers handlers = {
 		.setup = listen_commands,
 		.ready = announce,
@@ -248,19 +253,17 @@ eb_listen_run(const EbListenOptions *options)
 		.failed = connection_failed
 	};
 
+	eb_options_parse_listen(&listen_options, argc, argv);
+	eb_log_timestamps();
 	listener.options = options;
-	eb_loop_init();
-	signal(SIGPIPE, SIG_IGN);
-	eb_loop_signal(SIGTERM, stop_signal);
-	eb_loop_signal(SIGINT, stop_signal);
+	eb_loop_init(stop_signal);
 
 	eb_sinks_open(&listener.sinks, &options->sinks, message_done);
 	listener.connection = eb_connection_open(&options->connection, &handlers, NULL);
 	if (options->sinks.timeout_ms > 0)
 		eb_timer_set(&listener.timeout_timer, options->sinks.timeout_ms,
 					 run_timed_out, NULL);
-	while (!listener.finished)
-		eb_loop_once();
+	eb_loop_run(&listener.finished);
 
 	if (listener.exit_status != EB_EXIT_OK)
 		return listener.exit_status;

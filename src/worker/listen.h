@@ -8,9 +8,8 @@
 #ifndef EB_LISTEN_H
 #define EB_LISTEN_H
 
-#include "options.h"
 #include "worker.h"
 
-extern EbExit eb_listen_run(const EbListenOptions *options);
+extern EbExit eb_listen_run(int argc, char **argv);
 
 #endif							/* EB_LISTEN_H */

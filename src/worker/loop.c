@@ -4,12 +4,15 @@
  *	  The event loop: file descriptors, timers, signals.
  *
  * The program has one thread and one loop; all waiting is done in
- * eb_loop_once().  Everything else registers what it waits for and is called
+ * run_once().  Everything else registers what it waits for and is called
  * back.  Handlers never block, and bear being called for nothing.
  *
  * A signal handler may do next to nothing, so it only counts the signal and
  * writes a byte into a pipe that the loop watches; what the program wants to
- * do about the signal is then done in the loop like anything else.
+ * do about the signal is then done in the loop like anything else.  What came
+ * and what has been dealt with are counted apart, each by one side only.
+ * System calls are not restarted after a signal: should one block after all,
+ * the signal that is to end the program gets it out of there.
  *
  * A handler may register and forget anything, its own descriptor included,
  * while the loop goes through what poll() reported.  Each registration has a
@@ -51,7 +54,8 @@ static EbTimer *timers = NULL;	/* armed ones, the next due first */
 
 #define MAX_SIGNAL 64
 static EbSignalHandler signal_handlers[MAX_SIGNAL + 1];
-static volatile sig_atomic_t signal_counts[MAX_SIGNAL + 1];
+static volatile sig_atomic_t signals_came[MAX_SIGNAL + 1];
+static sig_atomic_t signals_done[MAX_SIGNAL + 1];
 static int	signal_pipe[2] = {-1, -1};
 
 /* Counts a signal and wakes the loop. */
@@ -60,7 +64,8 @@ note_signal(int signo)
 {
 	int			save_errno = errno;
 
-	signal_counts[signo]++;
+	/* unsigned, so that it may wrap around */
+	signals_came[signo] = (unsigned int) signals_came[signo] + 1;
 
 	/* If the pipe is full, the loop will wake up anyway. */
 	if (write(signal_pipe[1], "", 1) < 0)
@@ -79,21 +84,24 @@ dispatch_signals(int fd, short revents, void *arg)
 
 	for (int signo = 1; signo <= MAX_SIGNAL; signo++)
 	{
-		while (signal_counts[signo] > 0)
+		while (signals_done[signo] != signals_came[signo])
 		{
-			signal_counts[signo]--;
+			signals_done[signo] = (unsigned int) signals_done[signo] + 1;
 			signal_handlers[signo] (signo);
 		}
 	}
 }
 
-/* Prepares the loop; to be called once, before anything else here. */
+/*
+ * Prepares the loop; to be called once, before anything else here.  Has it call
+ * stop() for SIGTERM and SIGINT.
+ */
 void
-eb_loop_init(void)
+eb_loop_init(EbSignalHandler stop)
 {
 	if (pipe(signal_pipe) != 0)
 	{
-		pg_log_error("could not create a pipe: %m");
+		eb_log_error("could not create a pipe: %m");
 		exit(EB_EXIT_USAGE);
 	}
 	for (int i = 0; i < 2; i++)
@@ -102,6 +110,9 @@ eb_loop_init(void)
 		fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK);
 	}
 	eb_loop_watch(signal_pipe[0], POLLIN, dispatch_signals, NULL);
+	eb_loop_signal(SIGTERM, stop);
+	eb_loop_signal(SIGINT, stop);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* Milliseconds since some moment in the past, never going back. */
@@ -161,7 +172,6 @@ eb_loop_signal(int signo, EbSignalHandler handler)
 	signal_handlers[signo] = handler;
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = note_signal;
-	action.sa_flags = SA_RESTART;
 	sigemptyset(&action.sa_mask);
 	sigaction(signo, &action, NULL);
 }
@@ -227,8 +237,8 @@ fire_timers(void)
  * Waits until something happens, and calls the handlers of all that
  * happened.
  */
-void
-eb_loop_once(void)
+static void
+run_once(void)
 {
 	int			npolled = 0;
 	int			timeout = -1;
@@ -254,7 +264,7 @@ eb_loop_once(void)
 	ready = poll(polled, npolled, timeout);
 	if (ready < 0 && errno != EINTR && errno != EAGAIN)
 	{
-		pg_log_error("could not wait for events: %m");
+		eb_log_error("could not wait for events: %m");
 		exit(EB_EXIT_USAGE);
 	}
 	for (int i = 0; ready > 0 && i < npolled; i++)
@@ -268,4 +278,12 @@ eb_loop_once(void)
 			watch->handler(event.fd, event.revents, watch->arg);
 	}
 	fire_timers();
+}
+
+/* Goes on until it is finished. */
+void
+eb_loop_run(const bool *finished)
+{
+	while (!*finished)
+		run_once();
 }

@@ -22,12 +22,12 @@ typedef struct EbTimer
 	bool		armed;
 } EbTimer;
 
-extern void eb_loop_init(void);
+extern void eb_loop_init(EbSignalHandler stop);
+extern void eb_loop_run(const bool *finished);
 extern int64 eb_loop_now(void);
 extern void eb_loop_watch(int fd, short events, EbFdHandler handler, void *arg);
 extern void eb_loop_forget(int fd);
 extern void eb_loop_signal(int signo, EbSignalHandler handler);
-extern void eb_loop_once(void);
 
 extern void eb_timer_set(EbTimer *timer, int64 delay_ms,
 						 EbTimerHandler handler, void *arg);

@@ -7,6 +7,7 @@
  *
  *	  main		 which command
  *	  run		 the command "run": the delivery log to targets
+ *	  inside	 its deliveries to targets in the database
  *	  dispatch	 its deliveries in hand: lines, rates, outcomes
  *	  request, secret
  *				 what is sent to an API destination
@@ -17,12 +18,16 @@
  *	  sink		 queue and retries, common to all sinks
  *	  options, options_*
  *				 the command line
+ *	  reports	 what the database is to be told
+ *	  lookout	 when to look for work, and when to sleep
  *	  session	 a connection with one statement at a time
  *	  http, process, connection
  *				 requests, commands, the database
- *	  message, retry
- *				 forms of a message; when to try again
+ *	  message, retry, text
+ *				 forms of a message; when to try again; text from outside
  *	  loop, log	 descriptors, timers and signals; messages to the user
+ *	  output, queue
+ *				 writing without waiting; lines of things
  *
  *-------------------------------------------------------------------------
  */
@@ -35,53 +40,46 @@
 #include "run.h"
 #include "worker.h"
 
+/* Commands get the command line from their own name on. */
+static const struct
+{
+	const char *name;
+	EbExit		(*run) (int argc, char **argv);
+}			commands[] = {
+	{"listen", eb_listen_run},
+	{"receive", eb_receive_run},
+	{"run", eb_run_run}
+};
+
 int
 main(int argc, char **argv)
 {
-	/* the loop's handlers see them, too */
-	static EbListenOptions listen_options;
-	static EbReceiveOptions receive_options;
-	static EbRunOptions run_options;
-	const char *command = argc > 1 ? argv[1] : NULL;
+	const char *name = argc > 1 ? argv[1] : NULL;
 
-	pg_logging_init(EB_PROGNAME);
-	if (command && (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0))
+	if (name && (strcmp(name, "--help") == 0 || strcmp(name, "-?") == 0))
 	{
 		eb_options_print_help();
 		return EB_EXIT_OK;
 	}
-	if (command && (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0))
+	if (name && (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0))
 	{
 		printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
 		return EB_EXIT_OK;
 	}
+	for (int i = 0; name && i < lengthof(commands); i++)
+	{
+		if (strcmp(name, commands[i].name) != 0)
+			continue;
 
-	/* getopt takes its first argument for the program's name. */
-	if (command)
+		/* getopt takes its first argument for the program's name. */
 		argv[1] = argv[0];
-	if (command && strcmp(command, "listen") == 0)
-	{
-		eb_options_parse_listen(&listen_options, argc - 1, argv + 1);
-		eb_log_timestamps();
-		return eb_listen_run(&listen_options);
-	}
-	if (command && strcmp(command, "receive") == 0)
-	{
-		eb_options_parse_receive(&receive_options, argc - 1, argv + 1);
-		eb_log_timestamps();
-		return eb_receive_run(&receive_options);
-	}
-	if (command && strcmp(command, "run") == 0)
-	{
-		eb_options_parse_run(&run_options, argc - 1, argv + 1);
-		eb_log_timestamps();
-		return eb_run_run(&run_options);
+		return commands[i].run(argc - 1, argv + 1);
 	}
 
-	if (command)
-		pg_log_error("unknown command \"%s\"", command);
+	if (name)
+		eb_log_error("unknown command \"%s\"", name);
 	else
-		pg_log_error("no command given");
+		eb_log_error("no command given");
 	eb_options_usage_error();
 	return EB_EXIT_USAGE;		/* not reached */
 }

@@ -24,37 +24,9 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "mb/pg_wchar.h"
 #include "message.h"
-#include "pqexpbuffer.h"
 #include "retry.h"
-
-/*
- * The text with everything that is not UTF-8 replaced by U+FFFD.  Only a
- * database in SQL_ASCII sends such bytes.  malloc'd.
- */
-static char *
-force_utf8(const char *text)
-{
-	PQExpBufferData buf;
-	char	   *result;
-
-	initPQExpBuffer(&buf);
-	for (;;)
-	{
-		int			len = (int) strlen(text);
-		int			valid = pg_encoding_verifymbstr(PG_UTF8, text, len);
-
-		appendBinaryPQExpBuffer(&buf, text, valid);
-		if (valid >= len)
-			break;
-		appendPQExpBufferStr(&buf, "\xEF\xBF\xBD");
-		text += valid + 1;
-	}
-	result = pg_strdup(buf.data);
-	termPQExpBuffer(&buf);
-	return result;
-}
+#include "text.h"
 
 /* Passes over one or more digits; NULL if there is none. */
 static const char *
@@ -180,24 +152,6 @@ format_now(char *buffer, size_t size)
 	snprintf(buffer + len, size - len, ".%03dZ", (int) (now.tv_usec / 1000));
 }
 
-/* Prints the object on one line and deletes it.  malloc'd. */
-static char *
-print_and_delete(cJSON *object)
-{
-	char	   *printed = cJSON_PrintUnformatted(object);
-	char	   *result;
-
-	if (printed == NULL)
-	{
-		fprintf(stderr, _("out of memory\n"));
-		exit(EXIT_FAILURE);
-	}
-	result = pg_strdup(printed);
-	cJSON_free(printed);
-	cJSON_Delete(object);
-	return result;
-}
-
 /* Adds the payload, as JSON if it is. */
 static void
 add_payload(cJSON *object, const char *name, const EbMessage *message)
@@ -213,8 +167,8 @@ create_message(const char *source, const char *payload)
 {
 	EbMessage  *message = pg_malloc0(sizeof(EbMessage));
 
-	message->source = force_utf8(source);
-	message->payload = force_utf8(payload);
+	message->source = eb_text_force_utf8(source);
+	message->payload = eb_text_force_utf8(payload);
 	message->json = payload_as_json(message->payload);
 	return message;
 }
@@ -232,7 +186,7 @@ eb_message_create(const char *channel, int pid, const char *payload)
 	cJSON_AddNumberToObject(object, "pid", pid);
 	add_payload(object, "payload", message);
 	cJSON_AddStringToObject(object, "received", received);
-	message->line = print_and_delete(object);
+	message->line = eb_text_print_json(object);
 	return message;
 }
 
@@ -240,7 +194,7 @@ eb_message_create(const char *channel, int pid, const char *payload)
 static void
 add_json(cJSON *object, const char *name, const char *text)
 {
-	char	   *valid = force_utf8(text);
+	char	   *valid = eb_text_force_utf8(text);
 	char	   *json = payload_as_json(valid);
 
 	cJSON_AddRawToObject(object, name, json ? json : valid);
@@ -265,7 +219,7 @@ eb_message_create_received(const char *queue, const char *const *fields)
 	if (*fields[EB_RECEIVED_MESSAGE_ATTRIBUTES])
 		add_json(object, "messageAttributes",
 				 fields[EB_RECEIVED_MESSAGE_ATTRIBUTES]);
-	message->line = print_and_delete(object);
+	message->line = eb_text_print_json(object);
 	return message;
 }
 
@@ -296,7 +250,7 @@ eb_message_webhook_body(const EbMessage *message)
 		return pg_strdup(message->json);
 	object = cJSON_CreateObject();
 	cJSON_AddStringToObject(object, "text", message->payload);
-	return print_and_delete(object);
+	return eb_text_print_json(object);
 }
 
 void

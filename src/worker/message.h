@@ -8,8 +8,11 @@
 #ifndef EB_MESSAGE_H
 #define EB_MESSAGE_H
 
+#include "queue.h"
+
 typedef struct EbMessage
 {
+	EbQueueItem item;			/* in the line of reports */
 	char	   *source;			/* the channel or the queue that it comes from */
 	char	   *payload;		/* valid UTF-8 */
 	char	   *json;			/* the payload as one line of JSON, or NULL */
@@ -20,7 +23,6 @@ typedef struct EbMessage
 	char	   *id;
 	char	   *receipt;
 	int			receives;		/* how often it has been received */
-	struct EbMessage *next;		/* in a list of its holder */
 
 	/* if a sink did not take it */
 	char	   *failure;		/* why; NULL: all did */

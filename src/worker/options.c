@@ -74,7 +74,7 @@ eb_options_print_help(void)
 void
 eb_options_usage_error(void)
 {
-	pg_log_error_hint("Try \"%s --help\" for more information.", EB_PROGNAME);
+	eb_log_error_hint("Try \"%s --help\" for more information.", EB_PROGNAME);
 	exit(EB_EXIT_USAGE);
 }
 
@@ -89,8 +89,8 @@ eb_options_parse_count(const char *option, const char *text, int min, int max)
 	value = strtol(text, &end, 10);
 	if (end == text || *end != '\0' || errno != 0 || value < min || value > max)
 	{
-		pg_log_error("invalid value \"%s\" for option --%s", text, option);
-		pg_log_error_detail("It must be a whole number from %d to %d.", min, max);
+		eb_log_error("invalid value \"%s\" for option --%s", text, option);
+		eb_log_error_detail("It must be a whole number from %d to %d.", min, max);
 		eb_options_usage_error();
 	}
 	return (int) value;
@@ -109,8 +109,8 @@ eb_options_parse_seconds(const char *option, const char *text, int min_ms)
 	if (end == text || *end != '\0' || errno != 0 || isnan(value) ||
 		value * 1000 < min_ms || value > max_seconds)
 	{
-		pg_log_error("invalid value \"%s\" for option --%s", text, option);
-		pg_log_error_detail("It must be a number of seconds from %g to %d.",
+		eb_log_error("invalid value \"%s\" for option --%s", text, option);
+		eb_log_error_detail("It must be a number of seconds from %g to %d.",
 							min_ms / 1000.0, max_seconds);
 		eb_options_usage_error();
 	}
@@ -150,10 +150,10 @@ take_common(EbConnectionOptions *connection, int opt)
 			connection->prompt = EB_PROMPT_ALWAYS;
 			break;
 		case 'q':
-			pg_logging_set_level(PG_LOG_WARNING);
+			eb_log_set_level(EB_LOG_WARNING);
 			break;
 		case 'v':
-			pg_logging_set_level(PG_LOG_DEBUG);
+			eb_log_set_level(EB_LOG_DEBUG);
 			break;
 		case 'V':
 			printf("%s %s\n", EB_PROGNAME, EVENTBRIDGE_VERSION);
@@ -174,7 +174,7 @@ take_names(EbConnectionOptions *connection, int argc, char **argv)
 		connection->username = pg_strdup(argv[optind++]);
 	if (optind < argc)
 	{
-		pg_log_error("too many command-line arguments (first is \"%s\")",
+		eb_log_error("too many command-line arguments (first is \"%s\")",
 					 argv[optind]);
 		eb_options_usage_error();
 	}

@@ -72,13 +72,13 @@ add_channel(EbListenOptions *options, const char *name)
 {
 	if (*name == '\0')
 	{
-		pg_log_error("channel name must not be empty");
+		eb_log_error("channel name must not be empty");
 		eb_options_usage_error();
 	}
 	if (strlen(name) >= NAMEDATALEN)
 	{
-		pg_log_error("channel name \"%s\" is too long", name);
-		pg_log_error_detail("It must be shorter than %d bytes.", NAMEDATALEN);
+		eb_log_error("channel name \"%s\" is too long", name);
+		eb_log_error_detail("It must be shorter than %d bytes.", NAMEDATALEN);
 		eb_options_usage_error();
 	}
 	if (!simple_string_list_member(&options->channels, name))
@@ -123,7 +123,7 @@ eb_options_parse_listen(EbListenOptions *options, int argc, char **argv)
 					argc, argv);
 	if (options->channels.head == NULL)
 	{
-		pg_log_error("no channel given");
+		eb_log_error("no channel given");
 		eb_options_usage_error();
 	}
 	eb_options_finish_sinks(&options->sinks);

@@ -88,7 +88,7 @@ take_option(void *target, int opt, const char *name)
 		case OPT_QUEUE:
 			if (options->queue)
 			{
-				pg_log_error("only one queue can be given");
+				eb_log_error("only one queue can be given");
 				eb_options_usage_error();
 			}
 			options->queue = pg_strdup(optarg);
@@ -144,7 +144,7 @@ eb_options_parse_receive(EbReceiveOptions *options, int argc, char **argv)
 					argc, argv);
 	if (options->queue == NULL)
 	{
-		pg_log_error("no queue given");
+		eb_log_error("no queue given");
 		eb_options_usage_error();
 	}
 	eb_options_finish_sinks(&options->sinks);

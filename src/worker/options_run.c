@@ -96,8 +96,8 @@ allow_command(EbRunOptions *options, const char *text)
 
 	if (sign == NULL || sign == text || sign[1] == '\0')
 	{
-		pg_log_error("invalid value \"%s\" for option --allow-command", text);
-		pg_log_error_detail("It must be NAME=COMMAND.");
+		eb_log_error("invalid value \"%s\" for option --allow-command", text);
+		eb_log_error_detail("It must be NAME=COMMAND.");
 		eb_options_usage_error();
 	}
 	simple_string_list_append(&options->commands, text);
@@ -110,7 +110,7 @@ allow_secret(const char *text)
 
 	if (!eb_secret_allow(text, &reason))
 	{
-		pg_log_error("invalid value \"%s\" for option --allow-secret: %s", text,
+		eb_log_error("invalid value \"%s\" for option --allow-secret: %s", text,
 					 reason);
 		eb_options_usage_error();
 	}

@@ -14,6 +14,7 @@
 #include "http.h"
 #include "log.h"
 #include "options.h"
+#include "text.h"
 #include "worker.h"
 
 enum
@@ -91,13 +92,13 @@ set_webhook(EbSinkOptions *options, char *url, const char *where)
 
 	if (options->webhook_url)
 	{
-		pg_log_error("only one webhook can be given");
+		eb_log_error("only one webhook can be given");
 		eb_options_usage_error();
 	}
 	if (!eb_http_check_url(url, &reason))
 	{
 		/* the URL is not shown: it may be right but for one letter */
-		pg_log_error("cannot use the webhook URL from %s: %s", where, reason);
+		eb_log_error("cannot use the webhook URL from %s: %s", where, reason);
 		eb_options_usage_error();
 	}
 	options->webhook_url = url;
@@ -111,7 +112,7 @@ set_webhook_from_env(EbSinkOptions *options, const char *name)
 
 	if (value == NULL || *value == '\0')
 	{
-		pg_log_error("environment variable \"%s\" is not set", name);
+		eb_log_error("environment variable \"%s\" is not set", name);
 		eb_options_usage_error();
 	}
 	url = pg_strdup(value);
@@ -125,25 +126,14 @@ set_webhook_from_env(EbSinkOptions *options, const char *name)
 static void
 set_webhook_from_file(EbSinkOptions *options, const char *path)
 {
-	FILE	   *file = fopen(path, "r");
-	char		line[8192] = "";
-	size_t		len;
+	char	   *line = eb_text_first_line(path);
 
-	if (file == NULL)
+	if (line == NULL)
 	{
-		pg_log_error("could not open file \"%s\": %m", path);
+		eb_log_error("could not read file \"%s\": %m", path);
 		exit(EB_EXIT_USAGE);
 	}
-	if (fgets(line, sizeof(line), file) == NULL && ferror(file))
-	{
-		pg_log_error("could not read file \"%s\": %m", path);
-		exit(EB_EXIT_USAGE);
-	}
-	fclose(file);
-	len = strlen(line);
-	while (len > 0 && strchr(" \t\r\n", line[len - 1]))
-		line[--len] = '\0';
-	set_webhook(options, pg_strdup(line), "the file");
+	set_webhook(options, line, "the file");
 }
 
 static void
@@ -151,7 +141,7 @@ set_command(EbSinkOptions *options, const char *command)
 {
 	if (options->command)
 	{
-		pg_log_error("only one command can be given");
+		eb_log_error("only one command can be given");
 		eb_options_usage_error();
 	}
 	options->command = pg_strdup(command);

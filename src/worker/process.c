@@ -34,7 +34,7 @@
 struct EbProcess
 {
 	pid_t		pid;
-	int			status;			/* once it has ended */
+	int			status;			/* of waitpid(), once it has ended */
 	int			input_fd;		/* -1: all written */
 	char	   *input;
 	size_t		input_len;
@@ -47,6 +47,9 @@ struct EbProcess
 };
 
 static EbProcess *processes = NULL;
+
+/* What this program does about them is not for commands. */
+static const int own_signals[] = {SIGTERM, SIGINT, SIGCHLD, SIGPIPE};
 
 /* No more input for the command. */
 static void
@@ -115,6 +118,31 @@ time_out(void *arg)
 	eb_timer_set(&process->timer, KILL_DELAY_MS, kill_hard, process);
 }
 
+/* Says how a command has ended to whom it concerns. */
+static void
+tell_end(const EbProcess *process)
+{
+	int			code = WIFEXITED(process->status) ?
+		WEXITSTATUS(process->status) : -1;
+	EbProcessEnd end = EB_PROCESS_FAILED;
+	char		reason[128] = "the command took too long";
+
+	if (process->timed_out)
+		end = EB_PROCESS_TIMED_OUT;
+	else if (code < 0)
+		snprintf(reason, sizeof(reason), "the command was ended by signal %d",
+				 WTERMSIG(process->status));
+	else
+	{
+		snprintf(reason, sizeof(reason), "the command's exit status was %d", code);
+		if (code == 0)
+			end = EB_PROCESS_SUCCEEDED;
+		else if (code == 126 || code == 127)
+			end = EB_PROCESS_MISSING;
+	}
+	process->done(process->arg, end, reason);
+}
+
 /* Collects the commands that have ended. */
 static void
 reap(int signo)
@@ -146,7 +174,7 @@ reap(int signo)
 		EbProcess  *process = ended;
 
 		ended = process->next;
-		process->done(process->arg, process->status, process->timed_out);
+		tell_end(process);
 		free_process(process);
 	}
 }
@@ -158,12 +186,20 @@ eb_process_init(void)
 	eb_loop_signal(SIGCHLD, reap);
 }
 
-/* What the child does between fork() and the command. */
+/*
+ * What the child does between fork() and the command.  It comes with all
+ * signals blocked: one that is for the command must not end in our handler.
+ */
 static void
 run_command(const char *command, int input_fd)
 {
+	sigset_t	none;
+
 	setpgid(0, 0);
-	signal(SIGPIPE, SIG_DFL);
+	for (int i = 0; i < lengthof(own_signals); i++)
+		signal(own_signals[i], SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(input_fd, STDIN_FILENO) >= 0)
 		execl("/bin/sh", "sh", "-c", command, (char *) NULL);
 	_exit(127);
@@ -180,11 +216,13 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 {
 	EbProcess  *process;
 	int			fds[2];
+	sigset_t	all;
+	sigset_t	before;
 	pid_t		pid;
 
 	if (pipe(fds) != 0)
 	{
-		pg_log_warning("could not create a pipe: %m");
+		eb_log_warning("could not create a pipe: %m");
 		return NULL;
 	}
 	for (int i = 0; i < 2; i++)
@@ -199,12 +237,14 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 	process->arg = arg;
 	write_input(process);
 
-	fflush(NULL);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
 		run_command(command, fds[0]);
 	if (pid < 0)
-		pg_log_warning("could not start a process: %m");
+		eb_log_warning("could not start a process: %m");
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(fds[0]);
 	if (pid < 0)
 	{

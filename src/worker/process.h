@@ -10,11 +10,20 @@
 
 typedef struct EbProcess EbProcess;
 
+/* How a command ended. */
+typedef enum EbProcessEnd
+{
+	EB_PROCESS_SUCCEEDED,		/* exit status 0 */
+	EB_PROCESS_FAILED,			/* any other, or a signal */
+	EB_PROCESS_MISSING,			/* 126, 127: the shell found no such command */
+	EB_PROCESS_TIMED_OUT
+} EbProcessEnd;
+
 /*
  * Called once, from the loop, when the command has ended; the process is
- * freed afterwards.  The status is that of waitpid().
+ * freed afterwards.  The reason, for the log, says why it did not succeed.
  */
-typedef void (*EbProcessDone) (void *arg, int status, bool timed_out);
+typedef void (*EbProcessDone) (void *arg, EbProcessEnd end, const char *reason);
 
 extern void eb_process_init(void);
 extern EbProcess *eb_process_start(const char *command, const char *input,

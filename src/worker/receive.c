@@ -35,10 +35,9 @@
 #include "loop.h"
 #include "process.h"
 #include "receive.h"
-#include "session.h"
+#include "reports.h"
 #include "sinks.h"
 
-#define REPORTS_AT_ONCE			100
 #define PRINTED_AT_ONCE			100
 #define LONGEST_DELAY_SECONDS	43200	/* the server's bound */
 
@@ -58,9 +57,7 @@ static struct Receiver
 	int			room;			/* messages that may be held at once */
 	int			received;
 	int			held;			/* received, and not reported yet */
-	EbMessage  *reports;		/* sinks are through with them, oldest first */
-	EbMessage  *last_report;
-	int			nreporting;		/* of them in the running statement */
+	EbReports	reports;		/* what sinks are through with */
 	bool		look;			/* there is reason to receive */
 	bool		failed;			/* a message was not taken */
 	bool		stopping;
@@ -86,7 +83,7 @@ finish(EbExit status)
 static void
 stop_timed_out(void *arg)
 {
-	pg_log_error("%d message(s) were still under way, and will come again",
+	eb_log_error("%d message(s) were still under way, and will come again",
 				 receiver.held);
 	eb_process_kill_all(SIGTERM);
 	finish(EB_EXIT_GIVEN_UP);
@@ -113,12 +110,12 @@ stop_signal(int signo)
 
 	if (receiver.stopping)
 	{
-		pg_log_warning("received %s while stopping: %d message(s) will come again",
+		eb_log_warning("received %s while stopping: %d message(s) will come again",
 					   name, receiver.held);
 		eb_process_kill_all(SIGTERM);
 		exit(EB_EXIT_ABORTED);
 	}
-	pg_log_info("received %s: stopping, %d message(s) under way", name,
+	eb_log_info("received %s: stopping, %d message(s) under way", name,
 				receiver.held);
 	begin_stop(EB_EXIT_OK);
 	step();
@@ -135,7 +132,7 @@ bounded_status(void)
 static void
 run_timed_out(void *arg)
 {
-	pg_log_info("stopping: --timeout is over, %d message(s) received",
+	eb_log_info("stopping: --timeout is over, %d message(s) received",
 				receiver.received);
 	begin_stop(receiver.options->sinks.count > 0 ? EB_EXIT_TIMEOUT : EB_EXIT_OK);
 	step();
@@ -159,17 +156,6 @@ delay_seconds(const EbMessage *message)
 	return (int) Min((delay_ms + 999) / 1000, LONGEST_DELAY_SECONDS);
 }
 
-static void
-add_report(EbMessage *message)
-{
-	message->next = NULL;
-	if (receiver.last_report)
-		receiver.last_report->next = message;
-	else
-		receiver.reports = message;
-	receiver.last_report = message;
-}
-
 /* A sink is through with a message. */
 static void
 message_done(EbSink *sink, EbMessage *message, bool delivered)
@@ -181,67 +167,43 @@ message_done(EbSink *sink, EbMessage *message, bool delivered)
 		return;
 	if (message->failure)
 		receiver.failed = true;
-	add_report(message);
+	eb_reports_add(&receiver.reports, message);
 	step();
 }
 
 /* A receipt with a delay is of a message that is to come again. */
-static void
-send_reports(void)
+static cJSON *
+describe_report(const void *item)
 {
-	static const char sql[] =
-	"SELECT CASE WHEN r.delay IS NULL THEN eventbridge.delete_message($1, r.receipt)"
-	" ELSE eventbridge.change_message_visibility($1, r.receipt, r.delay) END"
-	" FROM pg_catalog.json_to_recordset($2) AS r (receipt text, delay integer)";
-	cJSON	   *all = cJSON_CreateArray();
-	const char *values[2] = {receiver.options->queue};
-	char	   *text;
-	int			n = 0;
+	const EbMessage *message = item;
+	cJSON	   *report = cJSON_CreateObject();
 
-	for (const EbMessage *message = receiver.reports;
-		 message && n < REPORTS_AT_ONCE; message = message->next, n++)
+	cJSON_AddStringToObject(report, "receipt", message->receipt);
+	if (message->failure)
 	{
-		cJSON	   *one = cJSON_CreateObject();
+		int			delay = delay_seconds(message);
 
-		cJSON_AddStringToObject(one, "receipt", message->receipt);
-		if (message->failure)
-		{
-			int			delay = delay_seconds(message);
-
-			if (delay > 0)
-				pg_log_warning("message %s: %s; it comes again in %d s",
-							   message->id, message->failure, delay);
-			cJSON_AddNumberToObject(one, "delay", delay);
-		}
-		cJSON_AddItemToArray(all, one);
+		if (delay > 0)
+			eb_log_warning("message %s: %s; it comes again in %d s",
+						   message->id, message->failure, delay);
+		cJSON_AddNumberToObject(report, "delay", delay);
 	}
-	text = cJSON_PrintUnformatted(all);
-	cJSON_Delete(all);
-	values[1] = text;
-	receiver.nreporting = n;
-	eb_session_send(receiver.session, REPORT, sql, 2, values);
-	cJSON_free(text);
+	return report;
 }
 
+/* The answer says whether the message was still ours. */
 static void
-take_report_result(const PGresult *result)
+take_report(void *item, const char *answer)
 {
-	for (int i = 0; i < PQntuples(result) && receiver.nreporting > 0; i++)
-	{
-		EbMessage  *message = receiver.reports;
+	EbMessage  *message = item;
 
-		receiver.reports = message->next;
-		if (receiver.reports == NULL)
-			receiver.last_report = NULL;
-		receiver.nreporting--;
-		receiver.held--;
-		if (*PQgetvalue(result, i, 0) != 't')
-			pg_log_warning("message %s: its visibility time-out was over before it was done",
-						   message->id);
-		else if (message->failure == NULL)
-			pg_log_debug("message %s: done", message->id);
-		eb_message_free(message);
-	}
+	receiver.held--;
+	if (answer == NULL || *answer != 't')
+		eb_log_warning("message %s: its visibility time-out was over before it was done",
+					   message->id);
+	else if (message->failure == NULL)
+		eb_log_debug("message %s: done", message->id);
+	eb_message_free(message);
 }
 
 /* ---- receiving ---- */
@@ -280,7 +242,7 @@ give_back(EbMessage *message)
 {
 	eb_message_note_failure(message, "not attempted", 0);
 	message->receives = 0;
-	add_report(message);
+	eb_reports_add(&receiver.reports, message);
 }
 
 static void
@@ -308,7 +270,7 @@ take_receive_result(const PGresult *result)
 	if (options->sinks.count > 0 && receiver.received >= options->sinks.count &&
 		!receiver.stopping)
 	{
-		pg_log_info("stopping: %d message(s) received", receiver.received);
+		eb_log_info("stopping: %d message(s) received", receiver.received);
 		begin_stop(EB_EXIT_OK);
 	}
 }
@@ -317,7 +279,7 @@ static void
 take_result(int statement, const PGresult *result)
 {
 	if (statement == REPORT)
-		take_report_result(result);
+		eb_reports_take(&receiver.reports, result);
 	else
 		take_receive_result(result);
 }
@@ -349,8 +311,8 @@ step(void)
 	}
 	if (!eb_session_is_free(receiver.session))
 		return;
-	if (receiver.reports)
-		send_reports();
+	if (receiver.reports.queue.first)
+		eb_reports_send(&receiver.reports);
 	else if (receiver.stopping)
 		return;
 	else if (receiver.look && has_room())
@@ -367,12 +329,12 @@ static void
 session_ready(PGconn *conn, bool again)
 {
 	if (again)
-		pg_log_info("connected again");
+		eb_log_info("connected again");
 	else
 	{
 		char	   *name = eb_log_quote(receiver.options->queue);
 
-		pg_log_info("receiving in database \"%s\" from queue %s", PQdb(conn), name);
+		eb_log_info("receiving in database \"%s\" from queue %s", PQdb(conn), name);
 		free(name);
 		eb_sinks_announce(&receiver.options->sinks);
 	}
@@ -383,7 +345,7 @@ session_ready(PGconn *conn, bool again)
 static void
 session_lost(void)
 {
-	receiver.nreporting = 0;
+	eb_reports_lost(&receiver.reports);
 }
 
 static void
@@ -392,10 +354,15 @@ session_failed(void)
 	finish(EB_EXIT_CONNECTION);
 }
 
-/* Runs until it is told to stop; the result is the program's exit status. */
+/*
+ * Reads the options, which follow argv[0], and runs until it is told to stop.
+ * The result is the program's exit status.
+ */
 EbExit
-eb_receive_run(const EbReceiveOptions *options)
+eb_receive_run(int argc, char **argv)
 {
+	static EbReceiveOptions receive_options;
+	const EbReceiveOptions *options = &receive_options;
 	static const EbSessionHandlers handlers = {
 		/* What is lost in a crash comes again. */
 		.setup = "SET synchronous_commit = off;\n"
@@ -410,18 +377,25 @@ eb_receive_run(const EbReceiveOptions *options)
 	bool		only_printed = options->sinks.command == NULL &&
 		options->sinks.webhook_url == NULL;
 
+	eb_options_parse_receive(&receive_options, argc, argv);
+	eb_log_timestamps();
 	receiver.options = options;
 	receiver.room = only_printed ? PRINTED_AT_ONCE : options->sinks.jobs;
-	eb_loop_init();
-	signal(SIGPIPE, SIG_IGN);
-	eb_loop_signal(SIGTERM, stop_signal);
-	eb_loop_signal(SIGINT, stop_signal);
+	eb_loop_init(stop_signal);
 	eb_sinks_open(&receiver.sinks, &options->sinks, message_done);
 	receiver.session = eb_session_open(&options->connection, &handlers);
+	receiver.reports.session = receiver.session;
+	receiver.reports.statement = REPORT;
+	receiver.reports.sql =
+		"SELECT CASE WHEN r.delay IS NULL THEN eventbridge.delete_message($2, r.receipt)"
+		" ELSE eventbridge.change_message_visibility($2, r.receipt, r.delay) END"
+		" FROM pg_catalog.json_to_recordset($1) AS r (receipt text, delay integer)";
+	receiver.reports.argument = options->queue;
+	receiver.reports.describe = describe_report;
+	receiver.reports.reported = take_report;
 	if (options->sinks.timeout_ms > 0)
 		eb_timer_set(&receiver.timeout_timer, options->sinks.timeout_ms,
 					 run_timed_out, NULL);
-	while (!receiver.finished)
-		eb_loop_once();
+	eb_loop_run(&receiver.finished);
 	return receiver.exit_status;
 }

@@ -8,9 +8,8 @@
 #ifndef EB_RECEIVE_H
 #define EB_RECEIVE_H
 
-#include "options.h"
 #include "worker.h"
 
-extern EbExit eb_receive_run(const EbReceiveOptions *options);
+extern EbExit eb_receive_run(int argc, char **argv);
 
 #endif							/* EB_RECEIVE_H */

@@ -31,9 +31,10 @@
 #include "lookout.h"
 #include "loop.h"
 #include "process.h"
+#include "reports.h"
 #include "run.h"
+#include "text.h"
 
-#define REPORTS_AT_ONCE		100
 #define MAX_DUE_TIMERS		100
 
 typedef enum Statement
@@ -50,11 +51,8 @@ static struct Runner
 	EbLookout	lookout;
 	bool		has_found;		/* claimed something since the last look inside */
 	int			ndue_timers;
-	int			held;			/* claimed, and no report of it yet */
-	EbWork	   *reports;		/* oldest first */
-	EbWork	   *last_report;
-	int			nreports;
-	int			nreporting;		/* of them in the running statement */
+	int			held;			/* claimed, and not reported yet */
+	EbReports	reports;
 	bool		stopping;
 	bool		finished;
 	EbExit		exit_status;
@@ -119,9 +117,9 @@ static void
 stop_timed_out(void *arg)
 {
 	if (eb_inside_is_busy())
-		pg_log_error("deliveries in the database were still under way, and will be made again");
+		eb_log_error("deliveries in the database were still under way, and will be made again");
 	if (runner.held > 0)
-		pg_log_error("%d deliveries were still under way, and will be made again",
+		eb_log_error("%d deliveries were still under way, and will be made again",
 					 runner.held);
 	abandon();
 	finish(EB_EXIT_GIVEN_UP);
@@ -135,7 +133,7 @@ stop_signal(int signo)
 
 	if (runner.stopping)
 	{
-		pg_log_warning("received %s while stopping: %d deliveries will be made again",
+		eb_log_warning("received %s while stopping: %d deliveries will be made again",
 					   name, runner.held);
 		abandon();
 		exit(EB_EXIT_ABORTED);
@@ -143,8 +141,8 @@ stop_signal(int signo)
 	runner.stopping = true;
 	eb_inside_stop();
 	eb_dispatch_give_back();
-	pg_log_info("received %s: stopping, %d deliveries under way", name,
-				runner.held - runner.nreports);
+	eb_log_info("received %s: stopping, %d deliveries under way", name,
+				runner.held - runner.reports.queue.length);
 	eb_timer_set(&runner.stop_timer, runner.options->stop_timeout_ms,
 				 stop_timed_out, NULL);
 	step();
@@ -156,49 +154,25 @@ stop_signal(int signo)
 static void
 work_done(EbWork *work)
 {
-	work->next = NULL;
-	if (runner.last_report)
-		runner.last_report->next = work;
-	else
-		runner.reports = work;
-	runner.last_report = work;
-	runner.nreports++;
+	eb_reports_add(&runner.reports, work);
 	step();
 }
 
-static void
-send_reports(void)
+static cJSON *
+describe_report(const void *item)
 {
-	static const char sql[] =
-	"SELECT eventbridge.worker_report(r.id, r.attempt, r.outcome, r.code, r.message, r.after)"
-	" FROM pg_catalog.json_to_recordset($1) AS r"
-	" (id bigint, attempt integer, outcome text, code text, message text, after bigint)";
-	cJSON	   *all = cJSON_CreateArray();
-	const char *values[1];
-	char	   *text;
-	int			n = 0;
+	const EbWork *work = item;
+	cJSON	   *report = cJSON_CreateObject();
 
-	for (const EbWork *work = runner.reports; work && n < REPORTS_AT_ONCE;
-		 work = work->next, n++)
-	{
-		cJSON	   *one = cJSON_CreateObject();
-
-		cJSON_AddStringToObject(one, "id", work->fields[EB_WORK_DELIVERY_ID]);
-		cJSON_AddStringToObject(one, "attempt", work->fields[EB_WORK_ATTEMPT]);
-		cJSON_AddStringToObject(one, "outcome", outcome_names[work->outcome]);
-		if (work->code)
-			cJSON_AddStringToObject(one, "code", work->code);
-		if (work->message)
-			cJSON_AddStringToObject(one, "message", work->message);
-		cJSON_AddNumberToObject(one, "after", (double) work->not_before_ms);
-		cJSON_AddItemToArray(all, one);
-	}
-	text = cJSON_PrintUnformatted(all);
-	cJSON_Delete(all);
-	values[0] = text;
-	runner.nreporting = n;
-	eb_session_send(runner.session, REPORT, sql, 1, values);
-	cJSON_free(text);
+	cJSON_AddStringToObject(report, "id", work->fields[EB_WORK_DELIVERY_ID]);
+	cJSON_AddStringToObject(report, "attempt", work->fields[EB_WORK_ATTEMPT]);
+	cJSON_AddStringToObject(report, "outcome", outcome_names[work->outcome]);
+	if (work->code)
+		cJSON_AddStringToObject(report, "code", work->code);
+	if (work->message)
+		cJSON_AddStringToObject(report, "message", work->message);
+	cJSON_AddNumberToObject(report, "after", (double) work->not_before_ms);
+	return report;
 }
 
 /* What has become of a delivery; retry_ms is NULL if it was not ours any more. */
@@ -210,43 +184,34 @@ log_report(const EbWork *work, const char *retry_ms)
 	const char *message = work->message ? work->message : "";
 
 	if (retry_ms == NULL)
-		pg_log_warning("event %s to %s: another worker has taken the delivery",
+		eb_log_warning("event %s to %s: another worker has taken the delivery",
 					   event_id, arn);
 	else if (work->outcome == EB_WORK_DELIVERED)
-		pg_log_debug("event %s to %s: delivered", event_id, arn);
+		eb_log_debug("event %s to %s: delivered", event_id, arn);
 	else if (work->outcome == EB_WORK_POSTPONED)
-		pg_log_debug("event %s to %s: postponed", event_id, arn);
+		eb_log_debug("event %s to %s: postponed", event_id, arn);
 	else if (atoll(retry_ms) > 0)
-		pg_log_warning("event %s to %s: %s; attempt %d follows in %.1f s",
+		eb_log_warning("event %s to %s: %s; attempt %d follows in %.1f s",
 					   event_id, arn, message,
 					   atoi(work->fields[EB_WORK_ATTEMPT]) + 1,
 					   atoll(retry_ms) / 1000.0);
 	else
-		pg_log_error("event %s to %s: given up after attempt %s: %s",
+		eb_log_error("event %s to %s: given up after attempt %s: %s",
 					 event_id, arn, work->fields[EB_WORK_ATTEMPT], message);
 	free(arn);
 }
 
+/* The answer is retry_ms. */
 static void
-take_report_result(const PGresult *result)
+take_report(void *item, const char *answer)
 {
-	for (int i = 0; i < PQntuples(result) && runner.nreporting > 0; i++)
-	{
-		EbWork	   *work = runner.reports;
-		const char *retry_ms = PQgetisnull(result, i, 0) ? NULL :
-			PQgetvalue(result, i, 0);
+	EbWork	   *work = item;
 
-		runner.reports = work->next;
-		if (runner.reports == NULL)
-			runner.last_report = NULL;
-		runner.nreports--;
-		runner.nreporting--;
-		runner.held--;
-		log_report(work, retry_ms);
-		if (retry_ms && atoll(retry_ms) > 0)
-			look_in(atoll(retry_ms));
-		eb_work_free(work);
-	}
+	runner.held--;
+	log_report(work, answer);
+	if (answer && atoll(answer) > 0)
+		look_in(atoll(answer));
+	eb_work_free(work);
 }
 
 /* ---- claims ---- */
@@ -291,7 +256,7 @@ static void
 take_result(int statement, const PGresult *result)
 {
 	if (statement == REPORT)
-		take_report_result(result);
+		eb_reports_take(&runner.reports, result);
 	else if (statement == CLAIM)
 		take_claim_result(result);
 	else
@@ -335,9 +300,9 @@ step(void)
 		finish(EB_EXIT_OK);
 	if (runner.finished || !eb_session_is_free(runner.session))
 		return;
-	if (runner.reports)
+	if (runner.reports.queue.first)
 	{
-		send_reports();
+		eb_reports_send(&runner.reports);
 		return;
 	}
 	if (runner.stopping)
@@ -381,10 +346,10 @@ session_ready(PGconn *conn, bool again)
 	};
 
 	if (again)
-		pg_log_info("connected again");
+		eb_log_info("connected again");
 	else
 	{
-		pg_log_info("delivering from database \"%s\"", PQdb(conn));
+		eb_log_info("delivering from database \"%s\"", PQdb(conn));
 		if (runner.options->in_database)
 			eb_inside_open(runner.options, &inside_handlers);
 	}
@@ -395,7 +360,7 @@ session_ready(PGconn *conn, bool again)
 static void
 session_lost(void)
 {
-	runner.nreporting = 0;
+	eb_reports_lost(&runner.reports);
 	eb_lookout_lost(&runner.lookout);
 	runner.held -= eb_dispatch_forget_waiting();
 }
@@ -406,10 +371,15 @@ session_rung(void)
 	runner.lookout.look = true;
 }
 
-/* Runs until it is told to stop; the result is the program's exit status. */
+/*
+ * Reads the options, which follow argv[0], and runs until it is told to stop.
+ * The result is the program's exit status.
+ */
 EbExit
-eb_run_run(const EbRunOptions *options)
+eb_run_run(int argc, char **argv)
 {
+	static EbRunOptions run_options;
+	const EbRunOptions *options = &run_options;
 	static const EbSessionHandlers handlers = {
 		/* A claim or a report that is lost in a crash is made again. */
 		.setup = "SET synchronous_commit = off;\n"
@@ -424,20 +394,26 @@ eb_run_run(const EbRunOptions *options)
 		.step = step
 	};
 
+	eb_options_parse_run(&run_options, argc, argv);
+	eb_log_timestamps();
 	runner.options = options;
-	eb_loop_init();
-	signal(SIGPIPE, SIG_IGN);
-	eb_loop_signal(SIGTERM, stop_signal);
-	eb_loop_signal(SIGINT, stop_signal);
+	eb_loop_init(stop_signal);
 	eb_dispatch_init(options, work_done);
 	runner.session = eb_session_open(&options->connection, &handlers);
+	runner.reports.session = runner.session;
+	runner.reports.statement = REPORT;
+	runner.reports.sql =
+		"SELECT eventbridge.worker_report(r.id, r.attempt, r.outcome, r.code, r.message, r.after)"
+		" FROM pg_catalog.json_to_recordset($1) AS r"
+		" (id bigint, attempt integer, outcome text, code text, message text, after bigint)";
+	runner.reports.describe = describe_report;
+	runner.reports.reported = take_report;
 	runner.lookout.session = runner.session;
 	runner.lookout.sleep = "eventbridge.worker_sleep('1')";
 	runner.lookout.wake = "eventbridge.worker_wake('1')";
 	runner.lookout.once = options->once;
 	runner.lookout.step = step;
 	eb_lookout_init(&runner.lookout);
-	while (!runner.finished)
-		eb_loop_once();
+	eb_loop_run(&runner.finished);
 	return runner.exit_status;
 }

@@ -8,9 +8,8 @@
 #ifndef EB_RUN_H
 #define EB_RUN_H
 
-#include "options.h"
 #include "worker.h"
 
-extern EbExit eb_run_run(const EbRunOptions *options);
+extern EbExit eb_run_run(int argc, char **argv);
 
 #endif							/* EB_RUN_H */

@@ -18,6 +18,7 @@
 #include "postgres_fe.h"
 
 #include "secret.h"
+#include "text.h"
 
 typedef struct Secret
 {
@@ -101,25 +102,6 @@ eb_secret_allow(const char *specification, const char **reason)
 	return true;
 }
 
-/* The first line of a file, without space at its end; NULL if there is none. */
-static char *
-read_first_line(const char *path)
-{
-	FILE	   *file = fopen(path, "r");
-	char		line[8192] = "";
-	size_t		len;
-
-	if (file == NULL)
-		return NULL;
-	if (fgets(line, sizeof(line), file) == NULL)
-		line[0] = '\0';
-	fclose(file);
-	len = strlen(line);
-	while (len > 0 && strchr(" \t\r\n", line[len - 1]))
-		line[--len] = '\0';
-	return len > 0 ? pg_strdup(line) : NULL;
-}
-
 /*
  * What the reference stands for, malloc'd; or NULL, and why.  The reason
  * names neither.
@@ -134,10 +116,12 @@ eb_secret_resolve(const char *reference, const char **reason)
 		if (strcmp(secret->reference, reference) != 0)
 			continue;
 		value = secret->value ? pg_strdup(secret->value) :
-			read_first_line(reference + strlen("file:"));
-		if (value == NULL)
-			*reason = "a secret's file could not be read, or is empty";
-		return value;
+			eb_text_first_line(reference + strlen("file:"));
+		if (value && *value)
+			return value;
+		free(value);
+		*reason = "a secret's file could not be read, or is empty";
+		return NULL;
 	}
 	*reason = "a secret is not among those that the worker was allowed to use";
 	return NULL;

@@ -6,14 +6,21 @@
  * It is kept up like every connection.  The first statement shows whether the
  * database is set up for what we want, and whether we may do it: if that one
  * fails, there is no point in going on.  Any later failure ends the session,
- * and a new one begins.
+ * and a new one begins; if the same statement fails again and again, after
+ * longer and longer pauses.
+ *
+ * A statement takes as long as it takes, but when it is long, the log says so:
+ * a server that stands still, or a lock, shall not go unnoticed.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres_fe.h"
 
 #include "log.h"
+#include "loop.h"
 #include "session.h"
+
+#define LONG_MS		60000
 
 struct EbSession
 {
@@ -21,8 +28,27 @@ struct EbSession
 	EbConnection *connection;
 	int			statement;		/* that it is busy with, or 0 */
 	bool		ready;
+	int			failed;			/* the one that failed last, or 0 */
 	bool		proved;			/* a statement has succeeded */
+	EbTimer		long_timer;
 };
+
+/* No statement runs any more. */
+static void
+end_statement(EbSession *session)
+{
+	session->statement = 0;
+	eb_timer_clear(&session->long_timer);
+}
+
+static void
+takes_long(void *arg)
+{
+	const EbSession *session = arg;
+
+	eb_log_warning("waiting to %s: no answer from the server for %d s",
+				   session->handlers->purpose, LONG_MS / 1000);
+}
 
 static char *
 setup_commands(PGconn *conn, void *arg)
@@ -47,7 +73,7 @@ connection_lost(void *arg)
 	EbSession  *session = arg;
 
 	session->ready = false;
-	session->statement = 0;
+	end_statement(session);
 	session->handlers->lost();
 }
 
@@ -60,20 +86,39 @@ connection_failed(void *arg)
 	session->handlers->failed();
 }
 
+/* The session may have ended with it, even because of it. */
 static void
-statement_failed(EbSession *session, PGconn *conn)
+statement_failed(EbSession *session, const PGresult *result)
 {
-	char	   *reason = pg_strdup(PQerrorMessage(conn));
+	const char *severity = PQresultErrorField(result,
+											  PG_DIAG_SEVERITY_NONLOCALIZED);
+	bool		lost = severity == NULL || strcmp(severity, "ERROR") != 0;
+	char	   *reason = pg_strdup(PQresultErrorMessage(result));
 
+	session->failed = session->statement;
 	if (session->proved)
-		eb_connection_restart(session->connection, reason);
+		eb_connection_restart(session->connection,
+							  lost ? "connection lost" : "statement failed",
+							  reason);
 	else
 	{
-		pg_log_error("could not %s: %s", session->handlers->purpose, reason);
-		session->statement = 0;
+		eb_log_error("could not %s: %s", session->handlers->purpose, reason);
+		end_statement(session);
 		connection_failed(session);
 	}
 	free(reason);
+}
+
+static void
+statement_succeeded(EbSession *session, const PGresult *result)
+{
+	session->proved = true;
+	if (session->failed == session->statement)
+	{
+		session->failed = 0;
+		eb_connection_prove(session->connection);
+	}
+	session->handlers->result(session->statement, result);
 }
 
 /* Takes what has arrived. */
@@ -90,17 +135,16 @@ connection_input(PGconn *conn, void *arg)
 
 		if (result == NULL)
 		{
-			session->statement = 0;
+			end_statement(session);
 			break;
 		}
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		{
+			statement_failed(session, result);
 			PQclear(result);
-			statement_failed(session, conn);
 			return;
 		}
-		session->proved = true;
-		session->handlers->result(session->statement, result);
+		statement_succeeded(session, result);
 		PQclear(result);
 	}
 	while ((notify = PQnotifies(conn)) != NULL)
@@ -156,10 +200,11 @@ eb_session_send(EbSession *session, int statement, const char *sql,
 				int nvalues, const char *const *values)
 {
 	session->statement = statement;
+	eb_timer_set(&session->long_timer, LONG_MS, takes_long, session);
 	(void) eb_connection_send(session->connection, sql, nvalues, values);
 }
 
-/* Asks the server to end the statement that runs; this waits for the server. */
+/* Asks the server to end the statement that runs; for the program's end. */
 void
 eb_session_cancel(EbSession *session)
 {
@@ -175,5 +220,6 @@ void
 eb_session_close(EbSession *session)
 {
 	session->ready = false;
+	eb_timer_clear(&session->long_timer);
 	eb_connection_close(session->connection);
 }

@@ -34,16 +34,10 @@ pump(EbSink *sink)
 	if (sink->pumping)
 		return;
 	sink->pumping = true;
-	while (sink->first && sink->jobs < sink->max_jobs)
+	while (sink->waiting.first && sink->jobs < sink->max_jobs)
 	{
-		EbDelivery *delivery = sink->first;
-
-		sink->first = delivery->next;
-		if (sink->first == NULL)
-			sink->last = NULL;
-		delivery->next = NULL;
 		sink->jobs++;
-		sink->attempt(sink, delivery);
+		sink->attempt(sink, eb_queue_pop(&sink->waiting));
 	}
 	sink->pumping = false;
 }
@@ -69,11 +63,7 @@ eb_sink_submit(EbSink *sink, EbMessage *message)
 
 	delivery->sink = sink;
 	delivery->message = message;
-	if (sink->last)
-		sink->last->next = delivery;
-	else
-		sink->first = delivery;
-	sink->last = delivery;
+	eb_queue_push(&sink->waiting, delivery);
 	pump(sink);
 }
 
@@ -112,7 +102,7 @@ eb_sink_finish_attempt(EbDelivery *delivery, EbOutcome outcome,
 
 	if (outcome == EB_DELIVERED)
 	{
-		pg_log_debug("%s: delivered", sink->name);
+		eb_log_debug("%s: delivered", sink->name);
 		finish_delivery(delivery, true);
 		return;
 	}
@@ -125,7 +115,7 @@ eb_sink_finish_attempt(EbDelivery *delivery, EbOutcome outcome,
 		int64		delay = eb_retry_delay_ms(&sink->policy, delivery->failures);
 
 		delay = Max(delay, not_before_ms);
-		pg_log_warning("%s: message from channel %s: %s; retry %d of %d in %.1f s",
+		eb_log_warning("%s: message from channel %s: %s; retry %d of %d in %.1f s",
 					   sink->name, channel, reason, delivery->failures,
 					   sink->policy.max_retries, delay / 1000.0);
 		eb_timer_set(&delivery->timer, delay, try_again, delivery);
@@ -133,7 +123,7 @@ eb_sink_finish_attempt(EbDelivery *delivery, EbOutcome outcome,
 	else
 	{
 		if (sink->policy.max_retries != EB_RETRY_BY_OTHERS)
-			pg_log_error("%s: message from channel %s given up after %d attempt(s): %s",
+			eb_log_error("%s: message from channel %s given up after %d attempt(s): %s",
 						 sink->name, channel, delivery->failures, reason);
 		eb_message_note_failure(delivery->message, reason, not_before_ms);
 		finish_delivery(delivery, false);

@@ -10,6 +10,7 @@
 
 #include "loop.h"
 #include "message.h"
+#include "queue.h"
 #include "retry.h"
 
 typedef struct EbSink EbSink;
@@ -28,11 +29,11 @@ typedef enum EbOutcome
 /* One message on its way into one sink. */
 typedef struct EbDelivery
 {
+	EbQueueItem item;			/* in the sink's queue */
 	EbSink	   *sink;
 	EbMessage  *message;
 	int			failures;		/* attempts that failed so far */
 	EbTimer		timer;			/* the next attempt */
-	struct EbDelivery *next;	/* in the sink's queue */
 } EbDelivery;
 
 /*
@@ -49,8 +50,7 @@ struct EbSink
 	EbRetryPolicy policy;
 	int			max_jobs;		/* messages in hand at once */
 	int			jobs;
-	EbDelivery *first;			/* waiting, oldest first */
-	EbDelivery *last;
+	EbQueue		waiting;
 	bool		pumping;
 	EbSinkDone	done;
 };

@@ -11,8 +11,6 @@
  */
 #include "postgres_fe.h"
 
-#include <sys/wait.h>
-
 #include "process.h"
 #include "sink.h"
 
@@ -25,28 +23,15 @@ typedef struct CommandSink
 } CommandSink;
 
 static void
-command_ended(void *arg, int status, bool timed_out)
+command_ended(void *arg, EbProcessEnd end, const char *reason)
 {
-	EbDelivery *delivery = arg;
 	EbOutcome	outcome = EB_TRY_AGAIN;
-	char		reason[128];
 
-	if (timed_out)
-		snprintf(reason, sizeof(reason), "the command took too long");
-	else if (WIFSIGNALED(status))
-		snprintf(reason, sizeof(reason), "the command was ended by signal %d",
-				 WTERMSIG(status));
-	else
-	{
-		int			code = WEXITSTATUS(status);
-
-		snprintf(reason, sizeof(reason), "the command's exit status was %d", code);
-		if (code == 0)
-			outcome = EB_DELIVERED;
-		else if (code == 126 || code == 127)
-			outcome = EB_HOPELESS;
-	}
-	eb_sink_finish_attempt(delivery, outcome, 0, reason);
+	if (end == EB_PROCESS_SUCCEEDED)
+		outcome = EB_DELIVERED;
+	else if (end == EB_PROCESS_MISSING)
+		outcome = EB_HOPELESS;
+	eb_sink_finish_attempt(arg, outcome, 0, reason);
 }
 
 static void

@@ -4,23 +4,17 @@
  *	  Prints messages on standard output, one line each.
  *
  * Standard output may be a pipe whose reader is slow, so it is written only
- * when it is ready: poll() promises that PIPE_BUF bytes then go in without
- * waiting.  (It is not made non-blocking: that would change it for every
- * other process that has it, too.)
+ * when it is ready.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres_fe.h"
 
-#include <limits.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "sink.h"
-
-#ifndef PIPE_BUF
-#define PIPE_BUF 512			/* POSIX: at least this */
-#endif
 
 typedef struct PrintSink
 {
@@ -38,17 +32,12 @@ typedef struct PrintSink
 static bool
 write_some(PrintSink *sink)
 {
-	struct pollfd out = {.fd = STDOUT_FILENO,.events = POLLOUT};
-
 	while (sink->line_feed_left)
 	{
 		const char *from = *sink->text ? sink->text : "\n";
-		ssize_t		n;
+		ssize_t		n = eb_output_write(STDOUT_FILENO, from, strlen(from));
 
-		if (poll(&out, 1, 0) <= 0)
-			return false;
-		n = write(STDOUT_FILENO, from, Min(strlen(from), PIPE_BUF));
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		if (n == 0)
 			return false;
 		if (n < 0)
 		{

@@ -56,7 +56,7 @@ eb_sinks_submit(EbSinks *sinks, EbMessage *message)
 void
 eb_sinks_announce(const EbSinkOptions *options)
 {
-	pg_log_info("messages go to:%s%s%s",
+	eb_log_info("messages go to:%s%s%s",
 				options->print ? " standard output" : "",
 				options->command ? " command" : "",
 				options->webhook_url ? " webhook" : "");

@@ -8,6 +8,8 @@
 #ifndef EB_WORK_H
 #define EB_WORK_H
 
+#include "queue.h"
+
 /* The columns of worker_claim(), in their order; "" where there is none. */
 typedef enum EbWorkField
 {
@@ -39,10 +41,10 @@ typedef enum EbWorkOutcome
 
 typedef struct EbWork
 {
+	EbQueueItem item;			/* in a line of its destination, or of reports */
 	char	   *fields[EB_WORK_NFIELDS];
 	struct EbDestination *destination;
 	int64		started;
-	struct EbWork *next;		/* in the line of its destination, or of reports */
 
 	/* how it went */
 	EbWorkOutcome outcome;

@@ -100,36 +100,25 @@ BEGIN
 	VALUES (rules, mode, row.first_ms, row.next_ms, row.read_at, row.read_ms, row.event_us, row.own_bytes, row.private_kb, row.shared_bytes);
 END $$;
 
+-- What measures each number of rules in some ways, each in a fresh backend.
+CREATE FUNCTION public.script(VARIADIC ways text[]) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT format(E'\\c -\nCALL measure(%s, %L);', rules, way)
+	FROM unnest('{1,100,1000,100000}'::integer[]) rules, unnest(ways) WITH ORDINALITY AS w (way, n)
+	ORDER BY rules, n $$;
+\set script `mktemp /tmp/eventbridge_bench.XXXXXX`
+
 -- a setting that is changed is known to backends that are started later
 ALTER SYSTEM SET eventbridge.shared_rule_memory = 0;
 SELECT pg_reload_conf(), pg_sleep(0.2) \g /dev/null
-\c -
-CALL measure(1, 'each its own');
-\c -
-CALL measure(100, 'each its own');
-\c -
-CALL measure(1000, 'each its own');
-\c -
-CALL measure(100000, 'each its own');
+SELECT public.script('each its own') \g (format=unaligned tuples_only=on) :script
+\i :script
 
 ALTER SYSTEM RESET eventbridge.shared_rule_memory;
 SELECT pg_reload_conf(), pg_sleep(0.2) \g /dev/null
-\c -
-CALL measure(1, 'shared: first');
-\c -
-CALL measure(1, 'shared: second');
-\c -
-CALL measure(100, 'shared: first');
-\c -
-CALL measure(100, 'shared: second');
-\c -
-CALL measure(1000, 'shared: first');
-\c -
-CALL measure(1000, 'shared: second');
-\c -
-CALL measure(100000, 'shared: first');
-\c -
-CALL measure(100000, 'shared: second');
+SELECT public.script('shared: first', 'shared: second') \g (format=unaligned tuples_only=on) :script
+\i :script
+\setenv EB_SCRIPT :script
+\! rm "$EB_SCRIPT"
 
 \echo 'A fresh backend, asked which rules of a bus want one event after another:'
 SELECT rules, mode, round(first_ms::numeric, 2) AS "first ms", round(next_ms::numeric, 3) AS "next ms",

@@ -42,7 +42,9 @@ SELECT $${
         "Targets": [{"Arn": {"Ref": "Flow"}, "Id": "flow", "RoleArn": {"Fn::GetAtt": "Runner.Arn"},
                      "RetryPolicy": {"MaximumRetryAttempts": 4}},
                     {"Arn": {"Ref": "News"}, "Id": "news",
-                     "InputTransformer": {"InputPathsMap": {"s": "$.source"}, "InputTemplate": "{\"from\": <s>}"}}]
+                     "Input": {"Ref": "AWS::NoValue"},
+                     "InputTransformer": {"InputPathsMap": {"s": "$.source"}, "InputTemplate": "{\"from\": <s>}"}},
+                    {"Ref": "AWS::NoValue"}]
       }
     },
     "Runner": {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "regress_bus_machine"}},
@@ -103,6 +105,7 @@ SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", 
 SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": [{"Ref": "What"}]}}}}}');
 SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": [{"Fn::GetAtt": ["T", "StreamArn"]}]}}}, "T": {"Type": "AWS::DynamoDB::Table"}}}');
 SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": [{"Fn::ImportValue": "x"}]}}}}}');
+SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": "x"}}}}}');
 SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::Events::Rule", "Properties": {"ScheduleExpression": "rate(5 minutes)"}}}}');
 SELECT import_cloudformation('{"Resources": {"R": {"Type": "AWS::IAM::Role"}}}');
 SELECT import_cloudformation('{"Resources": {"P": {"Type": "AWS::Lambda::Permission", "Properties": {"Action": "lambda:InvokeFunction", "FunctionName": "nothing", "Principal": "events.amazonaws.com"}}}}');

@@ -28,5 +28,5 @@ FROM unnest(ARRAY['rate(10 seconds)', 'rate(10 years)', 'rate(1 minutes)', 'rate
 	'cron(0 1 * * * *)', 'cron(7 20 * * NOT *)', 'cron(INVALID)', 'cron(0 dummy ? * MON-FRI *)', 'cron(71 8 1 * ? *)',
 	'cron(0 24 * * ? *)', 'cron(0 0 32 * ? *)', 'cron(0 0 0 * ? *)', 'cron(0 0 * 13 ? *)', 'cron(0 0 ? * 8 *)',
 	'cron(0 0 ? * ? *)', 'cron(0 0 * * ?)', 'cron(0 0 * * ? 1969)', 'cron(0/0 * * * ? *)', 'cron(5-1 * * * ? *)',
-	'cron(0 0 1#2 * ? *)', 'cron(, * * * ? *)', 'at(2024-01-01T00:00:00)', '']) AS e
+	'cron(0 0 1#2 * ? *)', 'cron(0 0 ? * MON/2 *)', 'cron(, * * * ? *)', 'at(2024-01-01T00:00:00)', '']) AS e
 WHERE eventbridge._schedule_is_valid(e);

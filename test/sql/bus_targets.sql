@@ -70,7 +70,21 @@ SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "Role": "c"}]');
 SELECT put_targets('t', '[{"Id": 1, "Arn": "b"}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"Attempts": 1}}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "DeadLetterConfig": {"Arn": 1}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": "1"}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "InputTransformer": {"Template": "x"}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "InputTransformer": {"InputPathsMap": []}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "InputTransformer": {"InputPathsMap": {}}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "HttpParameters": {"Headers": {}}}]');
 SELECT put_targets('t', '[{"Id": "ok", "Arn": "x"}, {"Id": "not ok"}]');
+DO $$
+BEGIN
+	PERFORM put_targets('t', jsonb_build_array(jsonb_build_object('Id', 'a', 'Arn', 'b', 'Input', repeat('x', 8193)),
+		jsonb_build_object('Id', 'b', 'Arn', 'b', 'InputPath', repeat('x', 257)),
+		jsonb_build_object('Id', 'c', 'Arn', 'b', 'InputTransformer', jsonb_build_object('InputTemplate', repeat('x', 8193)))));
+EXCEPTION WHEN invalid_parameter_value THEN
+	RAISE NOTICE '%', regexp_replace(SQLERRM, 'x{9,}', 'x...', 'g');
+END $$;
+SELECT remove_targets('t', NULL);
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": 186, "MaximumEventAgeInSeconds": 59}}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": -1, "MaximumEventAgeInSeconds": 86401}}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "x"}, {"Id": "b", "Arn": "x"}, {"Id": "b", "Arn": "x"}]');

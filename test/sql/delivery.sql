@@ -130,12 +130,15 @@ SELECT put_rule('refused', '{"source": ["refused"]}');
 SELECT put_targets('refused', jsonb_build_array(
 	jsonb_build_object('Id', 'gone', 'Arn', arn('lambda', 'function:fail'), 'DeadLetterConfig', jsonb_build_object('Arn', arn('sqs', 'dead'))),
 	jsonb_build_object('Id', 'json', 'Arn', arn('lambda', 'function:note_call'), 'DeadLetterConfig', jsonb_build_object('Arn', arn('sqs', 'dead')),
-		'InputTransformer', '{"InputPathsMap": {"d": "$.detail"}, "InputTemplate": "{\"s\": \"x <d>\"}"}'::jsonb)));
+		'InputTransformer', '{"InputPathsMap": {"d": "$.detail"}, "InputTemplate": "{\"s\": \"x <d>\"}"}'::jsonb),
+	/* A path that leads to nothing is an empty string. */
+	jsonb_build_object('Id', 'nothing', 'Arn', arn('lambda', 'function:note_call'), 'InputPath', '$.detail.nothing')));
 SELECT remove_targets('failing', '{once,thrice,dropped}') -> 'FailedEntryCount';
 DROP FUNCTION public.fail(jsonb);
 SELECT put_event('refused', 'x', '{"a": 1}') AS event_id \gset
 CALL run_deliveries();
 SELECT error_code, error_message, retry_attempts, exhausted_retry_condition FROM dead_letters ORDER BY 1;
+SELECT input FROM public.calls WHERE input = '""';
 SELECT purge_queue('dead');
 
 /* A hanging function is told apart from a cancel. */

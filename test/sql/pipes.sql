@@ -58,9 +58,12 @@ SELECT pg_temp.make('to-procedure', 'arn:aws:states:us-east-1:000000000000:state
 SELECT pg_temp.make('to-topic', 'arn:aws:sns:us-east-1:000000000000:pipes_topic', parameters => '{"InputTemplate": "\"appointment <$.dynamodb.Keys.id.N>\""}');
 SELECT pg_temp.make('to-log', 'arn:aws:logs:us-east-1:000000000000:log-group:pipes-log', parameters => '{"InputTemplate": "\"appointment <$.dynamodb.Keys.id.N>\""}');
 SELECT pg_temp.make('to-bus', 'arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus',
-	parameters => '{"EventBridgeEventBusParameters": {"Source": "dentist", "DetailType": "$.eventName"}, "InputTemplate": "{\"id\": <$.dynamodb.Keys.id.N>}"}');
+	parameters => '{"EventBridgeEventBusParameters": {"Source": "dentist", "DetailType": "$.eventName",
+		"Resources": ["appointment", "$.dynamodb.Keys.id.N", "$.nothing"], "Time": "$.dynamodb.ApproximateCreationDateTime"}, "InputTemplate": "{\"id\": <$.dynamodb.Keys.id.N>}"}');
 SELECT put_rule('pipes', '{"source": ["dentist"], "detail-type": ["INSERT"]}', event_bus_name => 'pipes-bus') IS NOT NULL,
-	put_targets('pipes', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:pipes-reminders", "InputPath": "$.detail"}]', 'pipes-bus');
+	put_targets('pipes', '[{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:pipes-reminders", "InputTransformer": {
+		"InputPathsMap": {"detail": "$.detail", "resources": "$.resources", "time": "$.time"},
+		"InputTemplate": "{\"detail\": <detail>, \"resources\": <resources>, \"time\": <time>}"}}]', 'pipes-bus');
 SELECT purge_queue('pipes-reminders') >= 0;
 INSERT INTO pipes_appointments SELECT n, n, NULL, NULL FROM generate_series(11, 13) AS n;
 UPDATE pipes_appointments SET note = 'late' WHERE id = 12;
@@ -69,7 +72,7 @@ CALL run_deliveries();
 SELECT input FROM pipes_calls ORDER BY n;
 SELECT message FROM notification WHERE topic_id = (SELECT topic_id FROM topic WHERE name = 'pipes_topic') ORDER BY sent_at;
 SELECT message FROM log_events WHERE log_group = 'pipes-log' ORDER BY message;
-SELECT body FROM receive_messages('pipes-reminders', 10);
+SELECT body::jsonb - 'time', (body::jsonb ->> 'time')::timestamptz BETWEEN now() - interval '10 minutes' AND now() FROM receive_messages('pipes-reminders', 10);
 SELECT jsonb_pretty(list_pipes(max_items => 1) #- '{Pipes,0,Source}' #- '{Pipes,0,CreationTime}' #- '{Pipes,0,LastModifiedTime}' #- '{NextToken}');
 SELECT jsonb_path_query_array(list_pipes('to-', 'RUNNING', target_prefix => 'arn:aws:s'), '$.Pipes[*].Name');
 SELECT describe_pipe('to-topic') - '{Source,CreationTime,LastModifiedTime}'::text[];
@@ -193,6 +196,7 @@ SELECT pg_temp.try('{"SourceParameters": {"DynamoDBStreamParameters": {"BatchSiz
 SELECT pg_temp.try('{"SourceParameters": {"DynamoDBStreamParameters": {"StartingPosition": "LATEST", "OnPartialBatchItemFailure": "HALF", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:nobody"}}}}');
 SELECT pg_temp.try('{"SourceParameters": {"DynamoDBStreamParameters": {"StartingPosition": "LATEST", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:nobody"}}}}');
 SELECT pg_temp.try('{"SourceParameters": {"FilterCriteria": {"Filters": [{"Pattern": "{\"i\": 1}"}]}, "DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
+SELECT pg_temp.try('{"SourceParameters": {"FilterCriteria": {"Filters": [{"Pattern": ""}]}, "DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
 SELECT pg_temp.try('{"SourceParameters": {"FilterCriteria": {"Filters": [{"Pattern": {"eventName": ["INSERT"]}}]}, "DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
 SELECT pg_temp.try('{"SourceParameters": {"FilterCriteria": {"Filters": {}}, "DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
 SELECT pg_temp.try('{"Source": "arn:aws:kinesis:us-east-1:000000000000:stream/x"}');
@@ -207,6 +211,14 @@ SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:api-destin
 SELECT pg_temp.try('{"TargetParameters": {"SqsQueueParameters": {}}}');
 SELECT pg_temp.try('{"TargetParameters": {"InputTemplate": "\"<aws.pipes.nothing>\""}}');
 SELECT pg_temp.try('{"TargetParameters": {"InputTemplate": 1}}');
+SELECT pg_temp.try('{"Description": 5}');
+SELECT pg_temp.try('{"RoleArn": null}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"DetailType": "", "Source": "aws.x", "Time": "now"}}}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"DetailType": "$.a[''b'']"}}}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"Resources": [1]}}}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"Resources": "a"}}}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"Source": 1}}}');
+SELECT pg_temp.try('{"Target": "arn:aws:events:us-east-1:000000000000:event-bus/pipes-bus", "TargetParameters": {"EventBridgeEventBusParameters": {"Detail": "x"}}}');
 SELECT pg_temp.try('{"LogConfiguration": {"Level": "ERROR"}}');
 SELECT pg_temp.try('{"LogConfiguration": {"Level": "TRACE"}}');
 SELECT pg_temp.try('{"LogConfiguration": {"Level": "LOUD"}}');
@@ -255,8 +267,16 @@ SELECT update_pipe('changing', '{"Enrichment": "", "TargetParameters": {"InputTe
 CALL run_deliveries();
 SELECT input FROM pipes_calls ORDER BY n;
 SELECT describe_pipe('changing') - '{Source,CreationTime,LastModifiedTime,Arn}'::text[];
+-- an empty template takes it away, too
+SELECT update_pipe('changing', '{"TargetParameters": {"InputTemplate": ""}}');
+INSERT INTO pipes_appointments VALUES (72);
+CALL run_deliveries();
+SELECT jsonb_path_query(input, '$[*].eventName') FROM pipes_calls ORDER BY n;
 SELECT update_pipe('changing', '{"DesiredState": "STOPPED"}');
-SELECT describe_pipe('changing') ->> 'CurrentState';
+SELECT start_pipe('changing');
+SELECT desired_state, current_state, state_reason FROM pipes;
+SELECT stop_pipe('changing');
+SELECT desired_state, current_state, state_reason FROM pipes;
 SELECT update_pipe('changing', '{"Source": "x"}');
 SELECT update_pipe('changing', '{"SourceParameters": {"DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}}');
 SELECT update_pipe('changing', '{"DesiredState": "ASLEEP"}');

@@ -80,7 +80,7 @@ usage_error('variable of the webhook',
 	@listen, '--webhook-env=NO_SUCH_VARIABLE');
 command_checks_all(
 	[ 'eventbridge-worker', @listen, '--webhook-file=/no/such/file' ],
-	1, [qr/^$/], [qr{error: could not open file "/no/such/file"}],
+	1, [qr/^$/], [qr{error: could not read file "/no/such/file"}],
 	'file of the webhook');
 
 # A URL is not shown even when it is wrong.
