@@ -17,7 +17,7 @@ PG_CPPFLAGS = -Isrc -DEVENTBRIDGE_VERSION='"$(EXTVERSION)"'
 
 # The install script is put together from its parts, in the order in which
 # the rooms build on one another.
-PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream bus delivery stream_log pipes))
+PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream bus log delivery stream_log pipes))
 EXTENSION_SCRIPT = sql/eventbridge--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SCRIPT)
 DATA = $(wildcard sql/eventbridge--*--*.sql)
@@ -60,6 +60,11 @@ endif
 
 $(EXTENSION_SCRIPT): $(PARTS) eventbridge.control Makefile
 	cat $(PARTS) > $@
+
+# Where a regression test delivers, nobody else does, not even on a server that
+# preloads the library.  TAP tests have servers of their own.
+installcheck: export PGOPTIONS := $(PGOPTIONS) -c eventbridge.background_workers=off
+installcheck: PROVE := env -u PGOPTIONS $(PROVE)
 
 # Every object depends on every header: a full build takes seconds.  And
 # objects for one server never end up in a module for another: a change of

@@ -67,6 +67,12 @@ eb_make_json_lex_context(char *text, int len)
 #define member_can_set_role(member, role) is_member_of_role(member, role)
 #endif
 
+/* 16: one function for the owners of all kinds of objects. */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(class_id, object_id, role) \
+	((void) (class_id), pg_database_ownercheck(object_id, role))
+#endif
+
 /* 17: intervals may be infinite. */
 #if PG_VERSION_NUM < 170000
 #define INTERVAL_NOT_FINITE(i) ((void) (i), false)

@@ -345,6 +345,21 @@ $$;
 COMMENT ON FUNCTION _check_bus_name(text[], text) IS
 'Internal: appends the faults of a name or ARN of a bus. (AWS''s pattern is named, but any region and account pass.)';
 
+CREATE FUNCTION _require_bus_name(name_or_arn text) RETURNS void
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._raise_faults(eventbridge._check_bus_name('{}', name_or_arn))
+$$;
+COMMENT ON FUNCTION _require_bus_name(text) IS
+'Internal: an error where what is given is no name or ARN of a bus.';
+
+CREATE FUNCTION _require_rule_name(member text, name text, bus text) RETURNS void
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT eventbridge._raise_faults(eventbridge._check_bus_name(
+		eventbridge._check('{}', name, member, 64, '[\.\-_A-Za-z0-9]+', true), bus))
+$$;
+COMMENT ON FUNCTION _require_rule_name(text, text, text) IS
+'Internal: an error where what is given is no name of a rule, or of a bus.';
+
 CREATE FUNCTION _bus_arn(name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT eventbridge._arn('events', 'event-bus/' || name)
@@ -651,6 +666,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus eventbridge.event_buses;
 BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', eventbridge._bus_name(name), 'name', 1600, '[/\.\-_A-Za-z0-9]+', true));
 	SELECT * INTO bus FROM eventbridge.event_buses AS b
 	WHERE b.name = eventbridge._bus_name(describe_event_bus.name);
 	IF NOT FOUND THEN
@@ -909,6 +925,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus_name constant text := eventbridge._bus_name(name_or_arn);
 BEGIN
+	PERFORM eventbridge._require_bus_name(name_or_arn);
 	IF NOT EXISTS (SELECT FROM eventbridge.event_buses AS b WHERE b.name = bus_name)
 		AND NOT EXISTS (SELECT FROM eventbridge.rules AS r WHERE r.event_bus_name = bus_name) THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException',
@@ -919,12 +936,14 @@ END $$;
 COMMENT ON FUNCTION _visible_bus(text) IS
 'Internal: the name of a bus; an error where there is none that the caller may see.';
 
-CREATE FUNCTION _visible_rule(rule_name text, bus text) RETURNS eventbridge.rules
+CREATE FUNCTION _visible_rule(member text, rule_name text, bus text) RETURNS eventbridge.rules
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	bus_name constant text := eventbridge._visible_bus(bus);
+	bus_name text;
 	found_rule eventbridge.rules;
 BEGIN
+	PERFORM eventbridge._require_rule_name(member, rule_name, bus);
+	bus_name := eventbridge._visible_bus(bus);
 	SELECT * INTO found_rule FROM eventbridge.rules AS r
 	WHERE r.event_bus_name = bus_name AND r.name = rule_name;
 	IF NOT FOUND THEN
@@ -933,14 +952,14 @@ BEGIN
 	END IF;
 	RETURN found_rule;
 END $$;
-COMMENT ON FUNCTION _visible_rule(text, text) IS
-'Internal: a rule; an error where there is none that the caller may see.';
+COMMENT ON FUNCTION _visible_rule(text, text, text) IS
+'Internal: a rule, which a member of the request names; an error where there is none that the caller may see.';
 
 CREATE FUNCTION describe_rule(name text, event_bus_name text DEFAULT 'default') RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT eventbridge._describe_rule(r)
 		|| jsonb_build_object('CreatedBy', split_part(r.arn, ':', 5))
-	FROM eventbridge._visible_rule(name, event_bus_name) AS r
+	FROM eventbridge._visible_rule('name', name, event_bus_name) AS r
 $$;
 COMMENT ON FUNCTION describe_rule(text, text) IS
 'A rule in AWS''s form, its pattern as it was written (DescribeRule). Fails where there is none that the caller may see.';
@@ -970,9 +989,10 @@ COMMENT ON FUNCTION enable_rule(text, text) IS
 CREATE FUNCTION _enable_rule(p_name text, p_event_bus_name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	found_rule constant eventbridge.rule :=
-		eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, false);
+	found_rule eventbridge.rule;
 BEGIN
+	PERFORM eventbridge._require_rule_name('name', p_name, p_event_bus_name);
+	found_rule := eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, false);
 	UPDATE eventbridge.rule AS r SET state = 'ENABLED', last_modified_time = now()
 	WHERE r.rule_id = found_rule.rule_id AND r.state = 'DISABLED';
 END $$;
@@ -986,9 +1006,10 @@ COMMENT ON FUNCTION disable_rule(text, text) IS
 CREATE FUNCTION _disable_rule(p_name text, p_event_bus_name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	found_rule constant eventbridge.rule :=
-		eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, true);
+	found_rule eventbridge.rule;
 BEGIN
+	PERFORM eventbridge._require_rule_name('name', p_name, p_event_bus_name);
+	found_rule := eventbridge._find_rule(eventbridge._find_bus(p_event_bus_name), p_name, true);
 	UPDATE eventbridge.rule AS r SET state = 'DISABLED', last_modified_time = now()
 	WHERE r.rule_id = found_rule.rule_id AND r.state <> 'DISABLED';
 END $$;
@@ -1005,7 +1026,7 @@ DECLARE
 	bus eventbridge.event_bus;
 	found_rule eventbridge.rule;
 BEGIN
-	PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_name, 'name', 64, '[\.\-_A-Za-z0-9]+', true));
+	PERFORM eventbridge._require_rule_name('name', p_name, p_event_bus_name);
 	bus := eventbridge._find_bus(p_event_bus_name);
 	IF NOT EXISTS (SELECT FROM eventbridge.rule AS r WHERE r.bus_id = bus.bus_id AND r.name = p_name) THEN
 		RETURN;
@@ -1421,7 +1442,7 @@ CREATE FUNCTION list_targets_by_rule(rule text, event_bus_name text DEFAULT 'def
 									 max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	found_rule constant eventbridge.rules := eventbridge._visible_rule(rule, event_bus_name);
+	found_rule constant eventbridge.rules := eventbridge._visible_rule('rule', rule, event_bus_name);
 BEGIN
 	PERFORM eventbridge._check_page(max_items, next_token);
 	RETURN (

@@ -2,175 +2,73 @@
 /* ---------------------------------------------------------------------
  * The delivery log and its workers; src/delivery/log.c describes both.
  *
- * What grows with the traffic lies in three tables each, used by turns and
- * emptied by TRUNCATE. The C code knows their columns by number.
+ * Its tables come in sets; see log.sql. The C code knows the columns of
+ * delivery_log by number.
  * --------------------------------------------------------------------- */
 
 CREATE SEQUENCE delivery_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE delivery_turn IS
 'Which of the three sets of delivery tables is written to.';
 
-CREATE TABLE delivery_log_0 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_0 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_0_xid_no_idx ON delivery_log_0 (xid, no);
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_log_# (
+		xid xid8 NOT NULL,
+		bus_id bigint NOT NULL,
+		ingestion_time timestamptz NOT NULL,
+		no integer NOT NULL,
+		hops integer NOT NULL,
+		event_id uuid NOT NULL,
+		targets bigint[] NOT NULL,
+		lanes oid[] NOT NULL,
+		group_key text,
+		order_xid bigint,
+		event text NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_log_# IS
+	'Events that are or were owed to targets. Read it as delivery_log.';
+	CREATE INDEX delivery_log_#_xid_no_idx ON delivery_log_# (xid, no);
+$sql$);
 
-CREATE TABLE delivery_log_1 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_1 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_1_xid_no_idx ON delivery_log_1 (xid, no);
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_ledger_# (
+		lane oid NOT NULL,
+		batch bigint NOT NULL,
+		done boolean NOT NULL,
+		from_snapshot pg_snapshot,
+		from_xid bigint,
+		from_no integer,
+		to_snapshot pg_snapshot,
+		to_xid bigint,
+		to_no integer,
+		open bigint[],
+		at timestamptz NOT NULL DEFAULT clock_timestamp()
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_ledger_# IS
+	'Batches of deliveries: one row when it is taken, one when it is done.';
+	CREATE INDEX delivery_ledger_#_lane_batch_idx ON delivery_ledger_# (lane, batch);
+$sql$);
 
-CREATE TABLE delivery_log_2 (
-	xid xid8 NOT NULL,
-	bus_id bigint NOT NULL,
-	ingestion_time timestamptz NOT NULL,
-	no integer NOT NULL,
-	hops integer NOT NULL,
-	event_id uuid NOT NULL,
-	targets bigint[] NOT NULL,
-	lanes oid[] NOT NULL,
-	group_key text,
-	order_xid bigint,
-	event text NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_log_2 IS
-'Events that are or were owed to targets. Read it as delivery_log.';
-CREATE INDEX delivery_log_2_xid_no_idx ON delivery_log_2 (xid, no);
-
-CREATE TABLE delivery_ledger_0 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_0 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_0_lane_batch_idx ON delivery_ledger_0 (lane, batch);
-
-CREATE TABLE delivery_ledger_1 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_1 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_1_lane_batch_idx ON delivery_ledger_1 (lane, batch);
-
-CREATE TABLE delivery_ledger_2 (
-	lane oid NOT NULL,
-	batch bigint NOT NULL,
-	done boolean NOT NULL,
-	from_snapshot pg_snapshot,
-	from_xid bigint,
-	from_no integer,
-	to_snapshot pg_snapshot,
-	to_xid bigint,
-	to_no integer,
-	open bigint[],
-	at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_ledger_2 IS
-'Batches of deliveries: one row when it is taken, one when it is done.';
-CREATE INDEX delivery_ledger_2_lane_batch_idx ON delivery_ledger_2 (lane, batch);
-
-CREATE TABLE delivery_metric_0 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_0 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
-
-CREATE TABLE delivery_metric_1 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_1 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
-
-CREATE TABLE delivery_metric_2 (
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	rule_id bigint NOT NULL,
-	target_id bigint NOT NULL,
-	first_attempts bigint NOT NULL,
-	retries bigint NOT NULL,
-	successes bigint NOT NULL,
-	failed bigint NOT NULL,
-	to_dlq bigint NOT NULL,
-	not_to_dlq bigint NOT NULL,
-	looped bigint NOT NULL,
-	start_latency numeric NOT NULL,
-	attempt_latency numeric NOT NULL,
-	latency numeric NOT NULL,
-	matched bigint NOT NULL,
-	matched_first bigint NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE delivery_metric_2 IS
-'What happened to a target in a batch; latencies are sums of microseconds.';
+SELECT _in_each_set($sql$
+	CREATE TABLE delivery_metric_# (
+		at timestamptz NOT NULL DEFAULT clock_timestamp(),
+		rule_id bigint NOT NULL,
+		target_id bigint NOT NULL,
+		first_attempts bigint NOT NULL,
+		retries bigint NOT NULL,
+		successes bigint NOT NULL,
+		failed bigint NOT NULL,
+		to_dlq bigint NOT NULL,
+		not_to_dlq bigint NOT NULL,
+		looped bigint NOT NULL,
+		start_latency numeric NOT NULL,
+		attempt_latency numeric NOT NULL,
+		latency numeric NOT NULL,
+		matched bigint NOT NULL,
+		matched_first bigint NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE delivery_metric_# IS
+	'What happened to a target in a batch; latencies are sums of microseconds.';
+$sql$);
 
 CREATE VIEW delivery_log WITH (security_barrier) AS
 	SELECT * FROM eventbridge.delivery_log_0 UNION ALL
@@ -341,7 +239,8 @@ CREATE VIEW delivery_position WITH (security_barrier) AS SELECT * FROM eventbrid
 COMMENT ON VIEW delivery_position IS
 'How far each lane has come in the delivery log: what has been delivered, and what has been taken.';
 
-CREATE FUNCTION _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer, xid xid8, no integer) RETURNS boolean
+CREATE FUNCTION _has_passed(snapshot pg_snapshot, part_xid bigint, part_no integer, xid xid8, no integer)
+RETURNS boolean
 AS 'MODULE_PATHNAME', 'eb_has_passed' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION _has_passed(pg_snapshot, bigint, integer, xid8, integer) IS
 'Internal: whether a row of the delivery log lies before a position.';
@@ -375,20 +274,12 @@ END $$;
 COMMENT ON FUNCTION _adopt_log_row() IS
 'Internal: trigger on the delivery log''s tables, for rows of another cluster.';
 
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_0
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_0 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_0', 'WHERE eventbridge._is_owed(xid, no, lanes)');
-
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_1
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_1 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_1', 'WHERE eventbridge._is_owed(xid, no, lanes)');
-
-CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_2
-	FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
-ALTER TABLE delivery_log_2 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('delivery_log_2', 'WHERE eventbridge._is_owed(xid, no, lanes)');
+SELECT _in_each_set($sql$
+	CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_#
+		FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
+	ALTER TABLE delivery_log_# ENABLE ALWAYS TRIGGER adopt;
+	SELECT pg_catalog.pg_extension_config_dump('delivery_log_#', 'WHERE eventbridge._is_owed(xid, no, lanes)');
+$sql$);
 
 SELECT pg_catalog.pg_extension_config_dump('delivery_retry', '');
 SELECT pg_catalog.pg_extension_config_dump('notification', '');
@@ -547,7 +438,8 @@ BEGIN
 		UNION ALL
 		SELECT n.* FROM g, LATERAL (
 			SELECT r.target_id, r.order_group FROM eventbridge.delivery_retry AS r
-			WHERE r.lane = $1 AND r.order_group IS NOT NULL AND (r.target_id, r.order_group) > (g.target_id, g.order_group)
+			WHERE r.lane = $1 AND r.order_group IS NOT NULL
+				AND (r.target_id, r.order_group) > (g.target_id, g.order_group)
 			ORDER BY r.target_id, r.order_group LIMIT 1) AS n)
 	SELECT h.retry_id, g.target_id, g.order_group
 	FROM g, LATERAL (
@@ -606,7 +498,8 @@ BEGIN
 	DELETE FROM eventbridge.delivery_outcome AS o WHERE o.at < clock_timestamp() - greatest(retention, '1 h');
 	DELETE FROM eventbridge.notification AS n WHERE n.sent_at < clock_timestamp() - interval '4 days';
 	DELETE FROM eventbridge.log_event AS e USING eventbridge.log_group AS g
-	WHERE g.log_group_id = e.log_group_id AND e.ingestion_time < clock_timestamp() - make_interval(days => g.retention_in_days);
+	WHERE g.log_group_id = e.log_group_id
+		AND e.ingestion_time < clock_timestamp() - make_interval(days => g.retention_in_days);
 	DELETE FROM eventbridge.queue_message AS m USING eventbridge.queue AS q
 	WHERE q.queue_id = m.queue_id AND m.sent_at < clock_timestamp() - make_interval(secs => q.message_retention_period);
 	DELETE FROM eventbridge.queue_message AS m
@@ -616,8 +509,11 @@ END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
 
-/* Keeps of set i what its successor needs to know. */
-CREATE FUNCTION _carry_over(from_set integer, to_set integer) RETURNS void
+/*
+ * The batches that may be open, each lane's last one, and the counters of
+ * rules that are still there.
+ */
+CREATE FUNCTION _carry_over_delivery_log(set_no integer, to_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	EXECUTE format('
@@ -626,24 +522,25 @@ BEGIN
 			FROM eventbridge.delivery_ledger AS l WHERE NOT l.done ORDER BY l.lane, l.batch DESC)
 		INSERT INTO eventbridge.delivery_ledger_%2$s
 		SELECT l.* FROM eventbridge.delivery_ledger_%1$s AS l JOIN last USING (lane)
-		WHERE l.batch = ANY (last.batches)', from_set, to_set);
+		WHERE l.batch = ANY (last.batches)', set_no, to_set);
 	EXECUTE format('
 		INSERT INTO eventbridge.delivery_metric_%2$s
-		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity'' END,
-			rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
-			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched), sum(matched_first)
-		FROM eventbridge.delivery_metric_%1$s GROUP BY 1, 2, 3', from_set, to_set);
+		SELECT CASE WHEN at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', at) ELSE ''-infinity''
+			END, rule_id, target_id, sum(first_attempts), sum(retries), sum(successes), sum(failed), sum(to_dlq),
+			sum(not_to_dlq), sum(looped), sum(start_latency), sum(attempt_latency), sum(latency), sum(matched),
+			sum(matched_first)
+		FROM eventbridge.delivery_metric_%1$s JOIN eventbridge.rule USING (rule_id) GROUP BY 1, 2, 3', set_no, to_set);
 END $$;
-COMMENT ON FUNCTION _carry_over(integer, integer) IS
+COMMENT ON FUNCTION _carry_over_delivery_log(integer, integer) IS
 'Internal: copies what is still needed of a set of delivery tables into another.';
 
 /*
  * Does a set have rows that must be kept: young ones, such that are owed to a
  * lane, or to one that has not begun? Transactions below a position's xmin
  * have passed there. What was put last is looked at first, because it mostly
- * decides. "since" is a transaction: what was put by earlier ones is known.
+ * decides.
  */
-CREATE FUNCTION _set_is_needed(set_no integer, since xid8) RETURNS boolean
+CREATE FUNCTION _delivery_log_is_needed(set_no integer, since xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	cutoff constant timestamptz := clock_timestamp() - current_setting('eventbridge.log_retention')::interval;
@@ -651,12 +548,14 @@ DECLARE
 	p record;
 	needed boolean;
 BEGIN
-	EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
+	EXECUTE format('SELECT EXISTS (SELECT FROM (
+		SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
 		WHERE d.ingestion_time > $1)', set_no) INTO needed USING cutoff;
 	FOR p IN SELECT * FROM eventbridge.delivery_position LOOP
 		EXIT WHEN needed;
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
-			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no) AND $4 = ANY (d.lanes))', set_no)
+			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no)
+				AND $4 = ANY (d.lanes))', set_no)
 			INTO needed USING p.snapshot, p.xid, p.no, p.lane;
 		known_lanes := known_lanes || p.lane;
 	END LOOP;
@@ -667,69 +566,24 @@ BEGIN
 	END IF;
 	RETURN needed;
 END $$;
-COMMENT ON FUNCTION _set_is_needed(integer, xid8) IS
+COMMENT ON FUNCTION _delivery_log_is_needed(integer, xid8) IS
 'Internal: whether a set of delivery tables has rows that must be kept.';
 
-/*
- * Empties a set that nobody needs any more. Raises lock_not_available if
- * somebody uses it, object_in_use if it still has to stay. What transactions
- * have added that were still running at the first look is looked for again
- * under the lock.
- */
-CREATE FUNCTION _empty_set(set_no integer, current_set integer) RETURNS void
+/* See log.sql. */
+CREATE FUNCTION _rotate_delivery_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+	tables constant text[] := '{delivery_log,delivery_ledger,delivery_metric}';
+	current_set constant integer := (SELECT q.last_value FROM eventbridge.delivery_turn AS q);
+	retention constant interval := current_setting('eventbridge.log_retention');
 BEGIN
-	IF eventbridge._set_is_needed(set_no, '3') THEN
-		RAISE object_in_use;
+	IF NOT eventbridge._set_is_full(tables, current_set, 'ingestion_time', retention) THEN
+		RETURN NULL;
 	END IF;
-	EXECUTE format('LOCK TABLE eventbridge.delivery_log_%1$s, eventbridge.delivery_ledger_%1$s, eventbridge.delivery_metric_%1$s
-		IN ACCESS EXCLUSIVE MODE NOWAIT', set_no);
-	IF eventbridge._set_is_needed(set_no, oldest_running) THEN
-		RAISE object_in_use;
-	END IF;
-	PERFORM eventbridge._carry_over(set_no, current_set);
-	EXECUTE format('TRUNCATE eventbridge.delivery_log_%1$s, eventbridge.delivery_ledger_%1$s, eventbridge.delivery_metric_%1$s', set_no);
+	RETURN eventbridge._next_set(tables, current_set);
 END $$;
-COMMENT ON FUNCTION _empty_set(integer, integer) IS
-'Internal: empties a set of delivery tables.';
-
-/*
- * If the current set has grown or is old, empties another for the time after
- * it. Gives its number; the caller turns to it after commit, so that no
- * writer waits for the lock that this holds.
- */
-CREATE FUNCTION _rotate() RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	retention constant interval := current_setting('eventbridge.log_retention')::interval;
-	current_set constant integer := (SELECT last_value FROM eventbridge.delivery_turn);
-	next_set integer;
-	since timestamptz;
-BEGIN
-	IF pg_total_relation_size(format('eventbridge.delivery_log_%s', current_set)::regclass)
-		+ pg_total_relation_size(format('eventbridge.delivery_ledger_%s', current_set)::regclass)
-		+ pg_total_relation_size(format('eventbridge.delivery_metric_%s', current_set)::regclass)
-		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
-		EXECUTE format('SELECT ingestion_time FROM eventbridge.delivery_log_%s ORDER BY xid, no LIMIT 1', current_set) INTO since;
-		IF since IS NULL OR since > clock_timestamp() - greatest(retention, '1 min') THEN
-			RETURN NULL;
-		END IF;
-	END IF;
-	FOR i IN 1 .. 2 LOOP
-		next_set := (current_set + i) % 3;
-		BEGIN
-			PERFORM eventbridge._empty_set(next_set, current_set);
-			RETURN next_set;
-		EXCEPTION WHEN lock_not_available OR object_in_use THEN
-			NULL;
-		END;
-	END LOOP;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION _rotate() IS
-'Internal: finds an empty set of delivery tables when the current one has grown.';
+COMMENT ON FUNCTION _rotate_delivery_log() IS
+'Internal: finds an empty set of delivery tables when the current one is full.';
 
 /* ---------------------------------------------------------------------
  * Queues, with SQS's verbs. Those who have the rights of a queue's owner may
@@ -752,7 +606,8 @@ DECLARE
 	found_queue eventbridge.queue;
 BEGIN
 	SELECT q.* INTO found_queue FROM eventbridge.queue AS q
-	WHERE q.name = coalesce((SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue'), name_or_arn);
+	WHERE q.name = coalesce(
+		(SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue'), name_or_arn);
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'The specified queue does not exist.',
 			DETAIL = 'AWS error code: QueueDoesNotExist.';
@@ -814,24 +669,29 @@ BEGIN
 		PERFORM eventbridge._raise('InvalidAttributeValue',
 			'Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map.');
 	END IF;
-	SELECT m INTO missing FROM unnest('{maxReceiveCount,deadLetterTargetArn}'::text[]) AS m WHERE policy ->> m IS NULL LIMIT 1;
+	SELECT m INTO missing FROM unnest('{maxReceiveCount,deadLetterTargetArn}'::text[]) AS m
+	WHERE policy ->> m IS NULL LIMIT 1;
 	IF FOUND THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
 			complaint || format('Redrive policy does not contain mandatory attribute: %s.', missing));
 	ELSIF policy - '{maxReceiveCount,deadLetterTargetArn}'::text[] <> '{}' THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
 			complaint || 'Only following attributes are supported: [maxReceiveCount, deadLetterTargetArn].');
-	ELSIF policy ->> 'maxReceiveCount' !~ '^[0-9]{1,4}$' OR (policy ->> 'maxReceiveCount')::integer NOT BETWEEN 1 AND 1000 THEN
+	ELSIF policy ->> 'maxReceiveCount' !~ '^[0-9]{1,4}$'
+		OR (policy ->> 'maxReceiveCount')::integer NOT BETWEEN 1 AND 1000 THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
-			complaint || format('Invalid value for maxReceiveCount: %s, valid values are from 1 to 1000 both inclusive.', policy ->> 'maxReceiveCount'));
+			complaint || format('Invalid value for maxReceiveCount: %s, '
+				'valid values are from 1 to 1000 both inclusive.', policy ->> 'maxReceiveCount'));
 	END IF;
 	SELECT d.name INTO found_queue
-	FROM eventbridge._resolve_arn(policy ->> 'deadLetterTargetArn') AS a JOIN eventbridge.queue AS d ON d.name = a.resource
+	FROM eventbridge._resolve_arn(policy ->> 'deadLetterTargetArn') AS a
+		JOIN eventbridge.queue AS d ON d.name = a.resource
 	WHERE a.kind = 'queue';
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'Dead letter target does not exist.');
 	ELSIF found_queue = q.name THEN
-		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'A queue cannot be its own dead-letter queue.');
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			complaint || 'A queue cannot be its own dead-letter queue.');
 	END IF;
 	FOR obstacle IN SELECT * FROM eventbridge._target_obstacle('queue', found_queue, q.owner) LOOP
 		PERFORM eventbridge._raise(obstacle.code, obstacle.message, obstacle.hint);
@@ -857,8 +717,10 @@ BEGIN
 	IF FOUND THEN
 		PERFORM eventbridge._raise('InvalidAttributeName', format('Unknown Attribute %s.', unknown));
 	END IF;
-	q.visibility_timeout := eventbridge._queue_attribute(attributes, 'VisibilityTimeout', 0, 43200, q.visibility_timeout);
-	q.message_retention_period := eventbridge._queue_attribute(attributes, 'MessageRetentionPeriod', 60, 1209600, q.message_retention_period);
+	q.visibility_timeout := eventbridge._queue_attribute(attributes, 'VisibilityTimeout',
+		0, 43200, q.visibility_timeout);
+	q.message_retention_period := eventbridge._queue_attribute(attributes, 'MessageRetentionPeriod',
+		60, 1209600, q.message_retention_period);
 	q.delay_seconds := eventbridge._queue_attribute(attributes, 'DelaySeconds', 0, 900, q.delay_seconds);
 	IF attributes ->> 'RedrivePolicy' IS NOT NULL THEN
 		q := eventbridge._with_redrive_policy(q, attributes -> 'RedrivePolicy');
@@ -970,7 +832,8 @@ BEGIN
 			DETAIL = 'AWS error code: MissingParameter.';
 	END IF;
 	INSERT INTO eventbridge.queue_message (queue_id, body, visible_at, message_attributes)
-	VALUES (found_queue.queue_id, p_message_body, clock_timestamp() + make_interval(secs => delay), p_message_attributes)
+	VALUES (found_queue.queue_id, p_message_body, clock_timestamp() + make_interval(secs => delay),
+		p_message_attributes)
 	RETURNING message_id INTO new_id;
 	RETURN new_id;
 END $$;
@@ -1013,12 +876,13 @@ DECLARE
 	spent bigint[];
 BEGIN
 	LOOP
-		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here) INTO found_ones, spent
+		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here)
+		INTO found_ones, spent
 		FROM (SELECT m.message_no, m.receive_count - m.receive_count_elsewhere AS receives
 			  FROM eventbridge.queue_message AS m
 			  WHERE m.queue_id = q.queue_id AND m.visible_at <= cutoff
 				AND m.sent_at > cutoff - make_interval(secs => q.message_retention_period)
-			  ORDER BY m.visible_at LIMIT max_messages FOR UPDATE SKIP LOCKED) AS c;
+			  ORDER BY m.visible_at, m.message_no LIMIT max_messages FOR UPDATE SKIP LOCKED) AS c;
 		IF spent IS NULL THEN
 			RETURN found_ones;
 		END IF;
@@ -1031,7 +895,8 @@ COMMENT ON FUNCTION _receivable(queue, integer) IS
 'Internal: locks the messages that can be received next.';
 
 /* AWS's attributes of a message that has been received so often. */
-CREATE FUNCTION _message_attributes(m eventbridge.queue_message, receive_count integer, first_received_at timestamptz) RETURNS jsonb
+CREATE FUNCTION _message_attributes(m eventbridge.queue_message, receive_count integer, first_received_at timestamptz)
+RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object(
 			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
@@ -1057,15 +922,16 @@ RETURNS eventbridge.received_message[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
-		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout), 'VisibilityTimeout',
+		0, 43200, found_queue.visibility_timeout);
 	chosen bigint[];
 	received eventbridge.received_message[];
 BEGIN
 	IF p_max IS NULL OR p_max < 1 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('Value %s for parameter MaxNumberOfMessages is invalid. Reason: Must be at least 1, if provided.',
-							 coalesce(p_max::text, 'null')),
+			MESSAGE = format('Value %s for parameter MaxNumberOfMessages is invalid. '
+							 'Reason: Must be at least 1, if provided.', coalesce(p_max::text, 'null')),
 			DETAIL = 'AWS error code: InvalidParameterValue.';
 	END IF;
 	chosen := eventbridge._receivable(found_queue, p_max);
@@ -1127,18 +993,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _delete_message(text, text) IS 'Internal: see delete_message.';
 
-CREATE FUNCTION change_message_visibility(queue_name text, receipt_handle text, visibility_timeout integer) RETURNS boolean
+CREATE FUNCTION change_message_visibility(queue_name text, receipt_handle text, visibility_timeout integer)
+RETURNS boolean
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION change_message_visibility(text, text, integer) IS
 'Makes a received message visible again after so many seconds from now, 0 for at once (ChangeMessageVisibility). False if it is gone already, or if another has received it since.';
 
-CREATE FUNCTION _change_message_visibility(p_queue_name text, p_receipt_handle text, p_visibility_timeout integer) RETURNS boolean
+CREATE FUNCTION _change_message_visibility(p_queue_name text, p_receipt_handle text, p_visibility_timeout integer)
+RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	receipt constant record := eventbridge._receipt(p_receipt_handle);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
-		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout), 'VisibilityTimeout',
+		0, 43200, found_queue.visibility_timeout);
 BEGIN
 	UPDATE eventbridge.queue_message AS m SET visible_at = clock_timestamp() + make_interval(secs => timeout)
 	WHERE m.message_no = receipt.message_no AND m.receive_count = receipt.receive_count
@@ -1185,16 +1054,17 @@ BEGIN
 		RETURNING m.event_id, m.dead_letter, t.target_id)
 	INSERT INTO eventbridge.delivery_retry
 		(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
-	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id, (dead_letter ->> 'bus_id')::bigint,
-		(dead_letter ->> 'hops')::integer, clock_timestamp(), dead_letter ->> 'group_key', dead_letter ->> 'event',
-		0, clock_timestamp()
+	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
+		(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
+		dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
 	FROM taken;
 	GET DIAGNOSTICS delivered_again = ROW_COUNT;
 
 	sent_back_at := clock_timestamp();
 	/* A new number, so that no receipt is good for it. */
 	WITH moved AS MATERIALIZED (
-		SELECT m.message_no, m.queue_id, nextval('eventbridge.queue_message_message_no_seq') AS new_no, row_number() OVER () AS n
+		SELECT m.message_no, m.queue_id, nextval('eventbridge.queue_message_message_no_seq') AS new_no,
+			row_number() OVER () AS n
 		FROM (SELECT x.message_no, s.queue_id
 			  FROM eventbridge.queue_message AS x JOIN eventbridge.queue AS s ON s.name = x.dead_letter_source
 			  WHERE x.queue_id = found_queue.queue_id AND eventbridge._acts_as(eventbridge._caller(), s.owner)
@@ -1255,7 +1125,8 @@ COMMENT ON FUNCTION _lanes_with_work() IS
 CREATE FUNCTION _next_attempt(lane oid) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN least((SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r WHERE r.lane = $1 AND r.next_attempt < 'infinity'), eventbridge._next_pipe_attempt($1));
+	RETURN least(eventbridge._next_pipe_attempt($1), (SELECT min(r.next_attempt) FROM eventbridge.delivery_retry AS r
+		WHERE r.lane = $1 AND r.next_attempt < 'infinity'));
 END $$;
 COMMENT ON FUNCTION _next_attempt(oid) IS
 'Internal: when a lane has to be served next although nothing new has come.';
@@ -1279,7 +1150,8 @@ CREATE VIEW rule_metrics WITH (security_barrier) AS
 		sum(m.to_dlq) AS "InvocationsSentToDlq",
 		sum(m.not_to_dlq) AS "InvocationsFailedToBeSentToDlq",
 		round(sum(m.start_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationStartLatency",
-		round(sum(m.attempt_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3) AS "IngestiontoInvocationCompleteLatency",
+		round(sum(m.attempt_latency) / nullif(sum(m.first_attempts), 0) / 1000, 3)
+			AS "IngestiontoInvocationCompleteLatency",
 		round(sum(m.latency) / nullif(sum(m.successes), 0) / 1000, 3) AS "IngestionToInvocationSuccessLatency"
 	FROM (SELECT date_trunc('minute', d.at) AS minute, d.* FROM eventbridge.delivery_metric AS d) AS m
 		JOIN eventbridge.rule AS r USING (rule_id)
@@ -1330,7 +1202,8 @@ COMMENT ON VIEW delivery_retry_state IS
 
 CREATE VIEW delivery_status WITH (security_barrier) AS
 	SELECT b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
-		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting, coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
+		coalesce(l.waiting, 0) + coalesce(y.waiting, 0) AS waiting,
+		coalesce(l.in_flight, 0) + coalesce(y.in_flight, 0) AS in_flight,
 		coalesce(y.waiting_for_group, 0) AS waiting_for_group,
 		coalesce(y.retrying, 0) AS retrying, coalesce(q.dead, 0) AS dead,
 		clock_timestamp() - least(l.oldest, y.oldest) AS oldest_age
@@ -1362,14 +1235,17 @@ CREATE VIEW dead_letters WITH (security_barrier) AS
 		(m.message_attributes #>> '{RETRY_ATTEMPTS,StringValue}')::integer AS retry_attempts,
 		m.body, eventbridge._arn('sqs', m.dead_letter_source) AS source_queue_arn
 	FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id)
-	WHERE (m.dead_letter IS NOT NULL OR m.dead_letter_source IS NOT NULL) AND eventbridge._acts_as(current_user, q.owner);
+	WHERE (m.dead_letter IS NOT NULL OR m.dead_letter_source IS NOT NULL)
+		AND eventbridge._acts_as(current_user, q.owner);
 COMMENT ON VIEW dead_letters IS
 'The dead letters in the queues that the current role owns: events that could not be delivered, with AWS''s message attributes, and messages that were received too often, with the queue they came from.';
 
 CREATE VIEW delivery_trace WITH (security_barrier) AS
 	SELECT e.event_id, b.name AS event_bus_name, r.name AS rule_name, t.id AS target_id, t.arn AS target_arn,
 		CASE WHEN y.retry_id IS NOT NULL THEN
-				CASE WHEN y.attempts = 0 AND y.is_behind THEN 'WAITING_FOR_GROUP' WHEN y.attempts = 0 THEN 'WAITING' WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
+				CASE WHEN y.attempts = 0 AND y.is_behind THEN 'WAITING_FOR_GROUP'
+					WHEN y.attempts = 0 THEN 'WAITING'
+					WHEN y.error_code IS NULL THEN 'IN_FLIGHT' ELSE 'RETRYING' END
 			ELSE coalesce(o.status, s.status) END AS status,
 		coalesce(y.attempts, o.attempts, CASE s.status WHEN 'DELIVERED' THEN 1 ELSE 0 END) AS attempts,
 		coalesce(y.error_code, o.error_code) AS error_code,
@@ -1405,12 +1281,14 @@ GRANT SELECT ON queues, rule_metrics, bus_metrics, delivery_status, dead_letters
 /* What is internal, and what manages, is not for everybody. */
 REVOKE ALL ON FUNCTION _target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text),
-	_tidy(), _carry_over(integer, integer), _set_is_needed(integer, xid8), _empty_set(integer, integer), _rotate(), _lanes_with_work(), _next_attempt(oid),
+	_tidy(), _carry_over_delivery_log(integer, integer), _delivery_log_is_needed(integer, xid8), _rotate_delivery_log(),
+	_lanes_with_work(), _next_attempt(oid),
 	_adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]), _queue(text),
 	_create_queue(text, jsonb), _delete_queue(text), _send_message(text, text, integer, jsonb),
 	_receive_message_batch(text, integer, integer), _delete_message(text, text),
 	_change_message_visibility(text, text, integer), _purge_queue(text), _redrive(text), _get_notification(uuid),
-	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint),
+	_has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint), worker_claim(integer),
+	worker_report(bigint, integer, text, text, text, bigint),
 	worker_sleep(oid), worker_may_rest(text), worker_wake(oid),
 	_with_redrive_policy(queue, jsonb), _with_queue_attributes(queue, jsonb), _set_queue_attributes(text, jsonb),
 	_dead_letter_queue_of(queue), _receivable(queue, integer), _message_attributes(queue_message, integer, timestamptz),

@@ -16,7 +16,8 @@ CREATE TABLE pipe (
 	filters event_pattern[],
 	enrichment text,
 	target_kind text NOT NULL
-		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group', 'api_destination', 'task')),
+		CHECK (target_kind IN ('function', 'procedure', 'queue', 'topic', 'event_bus', 'log_group',
+							   'api_destination', 'task')),
 	target_resource text NOT NULL,
 	batch_size integer NOT NULL,
 	batching_window integer NOT NULL DEFAULT 0,
@@ -58,30 +59,27 @@ COMMENT ON TABLE pipe_state IS
  * never goes back. Belongs to the sets of tables that the stream log is made
  * of.
  */
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('CREATE TABLE @extschema@.pipe_progress_%s (
-			pipe_id bigint NOT NULL,
-			at timestamptz NOT NULL DEFAULT clock_timestamp(),
-			tick bigint,
-			number bigint,
-			invocations bigint NOT NULL DEFAULT 0,
-			events bigint NOT NULL DEFAULT 0,
-			event_bytes bigint NOT NULL DEFAULT 0,
-			failed bigint NOT NULL DEFAULT 0,
-			partially_failed bigint NOT NULL DEFAULT 0,
-			enrichment_failed bigint NOT NULL DEFAULT 0,
-			target_failed bigint NOT NULL DEFAULT 0,
-			target_skipped bigint NOT NULL DEFAULT 0,
-			sent_to_dlq bigint NOT NULL DEFAULT 0
-		) WITH (autovacuum_enabled = false)', i);
-		EXECUTE format('COMMENT ON TABLE @extschema@.pipe_progress_%s IS %L', i,
-			'What pipes have done, and how far they have come. Read it as pipe_progress and pipe_position.');
-		EXECUTE format('CREATE INDEX pipe_progress_%1$s_pipe_id_tick_number_idx
-			ON @extschema@.pipe_progress_%1$s (pipe_id, tick, number) WHERE tick IS NOT NULL', i);
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE pipe_progress_# (
+		pipe_id bigint NOT NULL,
+		at timestamptz NOT NULL DEFAULT clock_timestamp(),
+		tick bigint,
+		number bigint,
+		invocations bigint NOT NULL DEFAULT 0,
+		events bigint NOT NULL DEFAULT 0,
+		event_bytes bigint NOT NULL DEFAULT 0,
+		failed bigint NOT NULL DEFAULT 0,
+		partially_failed bigint NOT NULL DEFAULT 0,
+		enrichment_failed bigint NOT NULL DEFAULT 0,
+		target_failed bigint NOT NULL DEFAULT 0,
+		target_skipped bigint NOT NULL DEFAULT 0,
+		sent_to_dlq bigint NOT NULL DEFAULT 0
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE pipe_progress_# IS
+	'What pipes have done, and how far they have come. Read it as pipe_progress and pipe_position.';
+	CREATE INDEX pipe_progress_#_pipe_id_tick_number_idx ON pipe_progress_# (pipe_id, tick, number)
+		WHERE tick IS NOT NULL;
+$sql$);
 CREATE VIEW pipe_progress WITH (security_barrier) AS
 	SELECT * FROM eventbridge.pipe_progress_0 UNION ALL
 	SELECT * FROM eventbridge.pipe_progress_1 UNION ALL
@@ -120,7 +118,8 @@ CREATE FUNCTION pipe_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._invalidate_capture(s.relation) FROM eventbridge.stream AS s
-	WHERE s.stream_id IN (CASE WHEN TG_OP <> 'INSERT' THEN OLD.stream_id END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.stream_id END);
+	WHERE s.stream_id IN (CASE WHEN TG_OP <> 'INSERT' THEN OLD.stream_id END,
+						  CASE WHEN TG_OP <> 'DELETE' THEN NEW.stream_id END);
 	/* Positions do not go with a dump, because ticks mean nothing elsewhere; what comes with it is unread. */
 	IF TG_OP = 'INSERT' THEN
 		INSERT INTO eventbridge.pipe_state (pipe_id, tick, number) VALUES (NEW.pipe_id, 100, 9223372036854775807);
@@ -185,8 +184,10 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 BEGIN
 	IF value #> path IS NULL THEN
 		RETURN absent;
-	ELSIF jsonb_typeof(value #> path) <> 'number' OR (value #>> path)::numeric % 1 <> 0 OR abs((value #>> path)::numeric) > 1e15 THEN
-		PERFORM eventbridge._raise('ValidationException', format('%s must be a whole number', array_to_string(path, '.')));
+	ELSIF jsonb_typeof(value #> path) <> 'number' OR (value #>> path)::numeric % 1 <> 0
+		OR abs((value #>> path)::numeric) > 1e15 THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('%s must be a whole number', array_to_string(path, '.')));
 	END IF;
 	RETURN (value #>> path)::numeric::bigint;
 END $$;
@@ -213,13 +214,15 @@ BEGIN
 	FOR filter IN SELECT * FROM jsonb_array_elements(coalesce(filter_criteria -> 'Filters', '[]')) LOOP
 		PERFORM eventbridge._check_members(filter, 'FilterCriteria.Filters[]', '{Pattern}');
 		IF jsonb_typeof(filter -> 'Pattern') IS DISTINCT FROM 'string' THEN
-			PERFORM eventbridge._raise('ValidationException', 'a filter''s Pattern must be a JSON string', 'It is a pattern''s text: {"Pattern": "{\"eventName\": [\"INSERT\"]}"}.');
+			PERFORM eventbridge._raise('ValidationException', 'a filter''s Pattern must be a JSON string',
+				'It is a pattern''s text: {"Pattern": "{\"eventName\": [\"INSERT\"]}"}.');
 		END IF;
 		BEGIN
 			found_filters := found_filters || (filter ->> 'Pattern')::eventbridge.event_pattern;
 		EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 			GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-			PERFORM eventbridge._raise('ValidationException', regexp_replace(message, '^Event pattern is not valid', 'Invalid Event Pattern'),
+			PERFORM eventbridge._raise('ValidationException',
+				regexp_replace(message, '^Event pattern is not valid', 'Invalid Event Pattern'),
 				nullif(hint, ''), concat_ws(' of ', rtrim(detail, '.'), nullif(filter ->> 'Pattern', '')) || '.');
 		END;
 	END LOOP;
@@ -240,7 +243,8 @@ BEGIN
 		RETURN;					/* means that there is none */
 	END IF;
 	FOR fault IN SELECT * FROM eventbridge.check_pipe_input_template(parameters ->> 'InputTemplate') LOOP
-		PERFORM eventbridge._raise('ValidationException', fault.message, more_detail => format('In %s.InputTemplate. %s', place, fault.detail));
+		PERFORM eventbridge._raise('ValidationException', fault.message,
+			more_detail => format('In %s.InputTemplate. %s', place, fault.detail));
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION _check_pipe_template(jsonb, text) IS
@@ -274,7 +278,9 @@ DECLARE
 BEGIN
 	filled := made;
 	PERFORM eventbridge._check_members(parameters, 'SourceParameters',
-		'{FilterCriteria,DynamoDBStreamParameters,SqsQueueParameters,KinesisStreamParameters,ActiveMQBrokerParameters,RabbitMQBrokerParameters,ManagedStreamingKafkaParameters,SelfManagedKafkaParameters}');
+		'{FilterCriteria,DynamoDBStreamParameters,SqsQueueParameters,KinesisStreamParameters,'
+		'ActiveMQBrokerParameters,RabbitMQBrokerParameters,ManagedStreamingKafkaParameters,'
+		'SelfManagedKafkaParameters}');
 	filled.filters := eventbridge._pipe_filters(parameters -> 'FilterCriteria');
 	IF queue_of_arn IS NOT NULL THEN
 		place := 'SqsQueueParameters';
@@ -286,38 +292,52 @@ BEGIN
 		filled.source_kind := 'stream';
 		found_stream := eventbridge._find_stream(source, made.role);
 		filled.stream_id := found_stream.stream_id;
-		IF NOT found_stream.changed AND EXISTS (SELECT FROM unnest(filled.filters) AS f (filter) WHERE eventbridge._filter_names(f.filter, 'changed')) THEN
-			PERFORM eventbridge._raise('ValidationException', 'a filter names "changed", which the records of the stream do not have',
+		IF NOT found_stream.changed AND EXISTS (SELECT FROM unnest(filled.filters) AS f (filter)
+				WHERE eventbridge._filter_names(f.filter, 'changed')) THEN
+			PERFORM eventbridge._raise('ValidationException',
+				'a filter names "changed", which the records of the stream do not have',
 				'Enable the stream with changed => true.');
 		END IF;
 	ELSE
-		PERFORM eventbridge._raise('UnsupportedOperationException', format('sources such as %s are not supported', source),
+		PERFORM eventbridge._raise('UnsupportedOperationException',
+			format('sources such as %s are not supported', source),
 			'Supported are the ARNs of streams, as enable_stream gives them, and of queues.');
 	END IF;
 	IF parameters - place - 'FilterCriteria' <> '{}' THEN
 		PERFORM eventbridge._raise('ValidationException', 'Invalid source parameter provided for source');
 	END IF;
 	IF filled.source_kind = 'stream' AND NOT parameters ? place THEN
-		PERFORM eventbridge._raise('ValidationException', 'SourceParameters.DynamoDBStreamParameters Missing required parameter.');
+		PERFORM eventbridge._raise('ValidationException',
+			'SourceParameters.DynamoDBStreamParameters Missing required parameter.');
 	END IF;
 	own := coalesce(parameters -> place, '{}');
 	member := 'sourceParameters.' || lower(left(place, 1)) || substr(place, 2);
-	PERFORM eventbridge._check_members(own, 'SourceParameters.' || place, CASE filled.source_kind WHEN 'queue' THEN '{BatchSize,MaximumBatchingWindowInSeconds}'::text[]
-		ELSE '{StartingPosition,BatchSize,MaximumBatchingWindowInSeconds,MaximumRecordAgeInSeconds,MaximumRetryAttempts,ParallelizationFactor,OnPartialBatchItemFailure,DeadLetterConfig}' END);
-	filled.batch_size := eventbridge._integer_at(own, '{BatchSize}', CASE filled.source_kind WHEN 'queue' THEN 10 ELSE 100 END);
+	PERFORM eventbridge._check_members(own, 'SourceParameters.' || place, CASE filled.source_kind
+		WHEN 'queue' THEN '{BatchSize,MaximumBatchingWindowInSeconds}'::text[]
+		ELSE '{StartingPosition,BatchSize,MaximumBatchingWindowInSeconds,MaximumRecordAgeInSeconds,'
+			'MaximumRetryAttempts,ParallelizationFactor,OnPartialBatchItemFailure,DeadLetterConfig}' END);
+	filled.batch_size := eventbridge._integer_at(own, '{BatchSize}',
+		CASE filled.source_kind WHEN 'queue' THEN 10 ELSE 100 END);
 	filled.batching_window := eventbridge._integer_at(own, '{MaximumBatchingWindowInSeconds}', 0);
 	filled.maximum_record_age := eventbridge._integer_at(own, '{MaximumRecordAgeInSeconds}', -1);
 	filled.maximum_retry_attempts := eventbridge._integer_at(own, '{MaximumRetryAttempts}', -1);
 	filled.bisect := own ? 'OnPartialBatchItemFailure';
 	faults := eventbridge._check_range(faults, filled.batch_size, member || '.batchSize', 1, 10000);
-	faults := eventbridge._check_range(faults, filled.batching_window, member || '.maximumBatchingWindowInSeconds', 0, 300);
-	faults := eventbridge._check_range(faults, filled.maximum_record_age, member || '.maximumRecordAgeInSeconds', -1, 604800);
-	faults := eventbridge._check_range(faults, filled.maximum_retry_attempts, member || '.maximumRetryAttempts', -1, 10000);
-	faults := eventbridge._check_range(faults, eventbridge._integer_at(own, '{ParallelizationFactor}', 1), member || '.parallelizationFactor', 1, 10);
-	faults := eventbridge._check_enum(faults, own ->> 'OnPartialBatchItemFailure', member || '.onPartialBatchItemFailure', '{AUTOMATIC_BISECT}');
+	faults := eventbridge._check_range(faults, filled.batching_window, member || '.maximumBatchingWindowInSeconds',
+		0, 300);
+	faults := eventbridge._check_range(faults, filled.maximum_record_age, member || '.maximumRecordAgeInSeconds',
+		-1, 604800);
+	faults := eventbridge._check_range(faults, filled.maximum_retry_attempts, member || '.maximumRetryAttempts',
+		-1, 10000);
+	faults := eventbridge._check_range(faults, eventbridge._integer_at(own, '{ParallelizationFactor}', 1),
+		member || '.parallelizationFactor', 1, 10);
+	faults := eventbridge._check_enum(faults, own ->> 'OnPartialBatchItemFailure',
+		member || '.onPartialBatchItemFailure', '{AUTOMATIC_BISECT}');
 	IF filled.source_kind = 'stream' THEN
-		faults := eventbridge._check(faults, own ->> 'StartingPosition', member || '.startingPosition', 100, required => true);
-		faults := eventbridge._check_enum(faults, own ->> 'StartingPosition', member || '.startingPosition', '{TRIM_HORIZON,LATEST}');
+		faults := eventbridge._check(faults, own ->> 'StartingPosition', member || '.startingPosition', 100,
+			required => true);
+		faults := eventbridge._check_enum(faults, own ->> 'StartingPosition', member || '.startingPosition',
+			'{TRIM_HORIZON,LATEST}');
 	END IF;
 	PERFORM eventbridge._raise_faults(faults);
 	IF own #>> '{DeadLetterConfig,Arn}' IS NOT NULL THEN
@@ -353,7 +373,8 @@ BEGIN
 				replace(wanted, 'array', 'array of strings')));
 		END IF;
 	END LOOP;
-	faults := eventbridge._check(faults, parameters ->> 'DetailType', member || 'detailType', 128, required => parameters ? 'DetailType');
+	faults := eventbridge._check(faults, parameters ->> 'DetailType', member || 'detailType', 128,
+		required => parameters ? 'DetailType');
 	faults := eventbridge._check(faults, parameters ->> 'Source', member || 'source', 256,
 		'(?=[/\.\-_A-Za-z0-9]+)((?!aws\.).*)|(' || path || ')', parameters ? 'Source');
 	faults := eventbridge._check(faults, parameters ->> 'Time', member || 'time', 256, path, parameters ? 'Time');
@@ -365,7 +386,8 @@ BEGIN
 			PERFORM eventbridge.input_path('{}', parameter);
 		EXCEPTION WHEN data_exception THEN
 			GET STACKED DIAGNOSTICS fault = PG_EXCEPTION_DETAIL;
-			PERFORM eventbridge._raise('ValidationException', 'Invalid json path reference or predefined variable for placeholder',
+			PERFORM eventbridge._raise('ValidationException',
+				'Invalid json path reference or predefined variable for placeholder',
 				more_detail => format('In %s. %s', place, fault));
 		END;
 	END LOOP;
@@ -387,33 +409,46 @@ BEGIN
 	IF definition ? 'Enrichment' THEN
 		SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Enrichment');
 		IF place.kind IN ('api_destination', 'procedure') OR definition ->> 'Enrichment' LIKE 'arn:%:execute-api:%' THEN
-			PERFORM eventbridge._raise('UnsupportedOperationException', format('enrichments such as %s are not supported', definition ->> 'Enrichment'),
-				'An enrichment is a function in the database, arn:aws:lambda:...:function:NAME. What an API answers cannot be waited for in a transaction.');
+			PERFORM eventbridge._raise('UnsupportedOperationException',
+				format('enrichments such as %s are not supported', definition ->> 'Enrichment'),
+				'An enrichment is a function in the database, arn:aws:lambda:...:function:NAME. '
+				'What an API answers cannot be waited for in a transaction.');
 		ELSIF place.kind IS DISTINCT FROM 'function' THEN
-			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.', 'An enrichment is a function: arn:aws:lambda:...:function:NAME.');
+			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.',
+				'An enrichment is a function: arn:aws:lambda:...:function:NAME.');
 		END IF;
 		PERFORM eventbridge._require_target('function', place.resource, made.role);
-		IF (SELECT p.prorettype FROM pg_proc AS p WHERE p.oid = eventbridge._target_routine('function', place.resource)) <> 'jsonb'::regtype THEN
-			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.', format('%s(jsonb) must return jsonb.', place.resource));
+		IF (SELECT p.prorettype FROM pg_proc AS p
+			WHERE p.oid = eventbridge._target_routine('function', place.resource)) <> 'jsonb'::regtype THEN
+			PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.',
+				format('%s(jsonb) must return jsonb.', place.resource));
 		END IF;
 		filled.enrichment := place.resource;
 	ELSIF definition ? 'EnrichmentParameters' THEN
 		PERFORM eventbridge._raise('ValidationException', 'EnrichmentParameters need an Enrichment');
 	END IF;
-	PERFORM eventbridge._check_members(coalesce(definition -> 'EnrichmentParameters', '{}'), 'EnrichmentParameters', '{InputTemplate}');
+	PERFORM eventbridge._check_members(coalesce(definition -> 'EnrichmentParameters', '{}'), 'EnrichmentParameters',
+		'{InputTemplate}');
 	PERFORM eventbridge._check_pipe_template(definition -> 'EnrichmentParameters', 'EnrichmentParameters');
 
 	SELECT * INTO place FROM eventbridge._resolve_arn(definition ->> 'Target');
 	IF place.kind IS NULL THEN
-		PERFORM eventbridge._raise('UnsupportedOperationException', format('targets such as %s are not supported', definition ->> 'Target'),
-			'Supported are the ARNs of lambda functions, states state machines, sqs queues, sns topics, event buses, api destinations, logs log groups and ecs tasks.');
+		PERFORM eventbridge._raise('UnsupportedOperationException',
+			format('targets such as %s are not supported', definition ->> 'Target'),
+			'Supported are the ARNs of lambda functions, states state machines, sqs queues, '
+			'sns topics, event buses, api destinations, logs log groups and ecs tasks.');
 	END IF;
 	PERFORM eventbridge._require_target(place.kind, place.resource, made.role);
 	filled.target_kind := place.kind;
 	filled.target_resource := place.resource;
-	block := CASE place.kind WHEN 'function' THEN 'LambdaFunctionParameters' WHEN 'procedure' THEN 'StepFunctionStateMachineParameters'
-		WHEN 'queue' THEN 'SqsQueueParameters' WHEN 'event_bus' THEN 'EventBridgeEventBusParameters'
-		WHEN 'log_group' THEN 'CloudWatchLogsParameters' WHEN 'api_destination' THEN 'HttpParameters' WHEN 'task' THEN 'EcsTaskParameters'
+	block := CASE place.kind
+		WHEN 'function' THEN 'LambdaFunctionParameters'
+		WHEN 'procedure' THEN 'StepFunctionStateMachineParameters'
+		WHEN 'queue' THEN 'SqsQueueParameters'
+		WHEN 'event_bus' THEN 'EventBridgeEventBusParameters'
+		WHEN 'log_group' THEN 'CloudWatchLogsParameters'
+		WHEN 'api_destination' THEN 'HttpParameters'
+		WHEN 'task' THEN 'EcsTaskParameters'
 		ELSE 'InputTemplate' END;
 	IF jsonb_typeof(parameters) <> 'object' OR parameters - block - 'InputTemplate' <> '{}' THEN
 		PERFORM eventbridge._raise('ValidationException', 'Invalid target parameter provided for target.');
@@ -426,11 +461,14 @@ BEGIN
 	END IF;
 	PERFORM eventbridge._check_pipe_template(parameters, 'TargetParameters');
 
-	PERFORM eventbridge._check_members(logging, 'LogConfiguration', '{Level,CloudwatchLogsLogDestination,IncludeExecutionData}');
+	PERFORM eventbridge._check_members(logging, 'LogConfiguration',
+		'{Level,CloudwatchLogsLogDestination,IncludeExecutionData}');
 	filled.log_level := coalesce(logging ->> 'Level', 'OFF');
-	PERFORM eventbridge._raise_faults(eventbridge._check_enum('{}', filled.log_level, 'logConfiguration.level', '{OFF, ERROR, INFO, TRACE}'));
+	PERFORM eventbridge._raise_faults(eventbridge._check_enum('{}', filled.log_level, 'logConfiguration.level',
+		'{OFF, ERROR, INFO, TRACE}'));
 	IF filled.log_level = 'TRACE' THEN
-		PERFORM eventbridge._raise('UnsupportedOperationException', 'log level TRACE is not supported', 'The most detailed level is INFO.');
+		PERFORM eventbridge._raise('UnsupportedOperationException', 'log level TRACE is not supported',
+			'The most detailed level is INFO.');
 	END IF;
 	filled.log_data := coalesce(logging -> 'IncludeExecutionData' ? 'ALL', false);
 	IF logging ? 'CloudwatchLogsLogDestination' THEN
@@ -441,7 +479,8 @@ BEGIN
 		PERFORM eventbridge._require_target('log_group', place.resource, made.role);
 		filled.log_group := place.resource;
 	ELSIF filled.log_level <> 'OFF' THEN
-		PERFORM eventbridge._raise('ValidationException', 'Must provide at least 1 log destination in LogConfiguration');
+		PERFORM eventbridge._raise('ValidationException',
+			'Must provide at least 1 log destination in LogConfiguration');
 	END IF;
 END $$;
 COMMENT ON FUNCTION _set_pipe_target(pipe, pipe) IS
@@ -471,17 +510,18 @@ BEGIN
 		CASE WHEN p.maximum_retry_attempts >= 0 THEN least(p.maximum_retry_attempts, 185) END,
 		CASE WHEN p.maximum_record_age > 0 THEN greatest(60, least(p.maximum_record_age, 86400)) END,
 		coalesce(p.definition -> 'TargetParameters', '{}') - 'InputTemplate')
-	ON CONFLICT (rule_id, id) DO UPDATE SET arn = excluded.arn, kind = excluded.kind, resource = excluded.resource, role = excluded.role,
-		dead_letter_arn = excluded.dead_letter_arn, dead_letter_queue = excluded.dead_letter_queue,
-		maximum_retry_attempts = excluded.maximum_retry_attempts, maximum_event_age_in_seconds = excluded.maximum_event_age_in_seconds,
-		parameters = excluded.parameters;
+	ON CONFLICT (rule_id, id) DO UPDATE SET arn = excluded.arn, kind = excluded.kind, resource = excluded.resource,
+		role = excluded.role, dead_letter_arn = excluded.dead_letter_arn,
+		dead_letter_queue = excluded.dead_letter_queue, maximum_retry_attempts = excluded.maximum_retry_attempts,
+		maximum_event_age_in_seconds = excluded.maximum_event_age_in_seconds, parameters = excluded.parameters;
 END $$;
 COMMENT ON FUNCTION _set_pipe_destination(pipe) IS
 'Internal: makes the rule by which eventbridge-worker delivers for a pipe, or takes it away.';
 
 CREATE FUNCTION _pipe_destination(name text) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT t.target_id FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) WHERE r.bus_id = 1 AND r.name = 'pipe/' || $1
+	SELECT t.target_id FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id)
+	WHERE r.bus_id = 1 AND r.name = 'pipe/' || $1
 $$;
 COMMENT ON FUNCTION _pipe_destination(text) IS
 'Internal: the target to which eventbridge-worker delivers for a pipe.';
@@ -494,10 +534,12 @@ CREATE FUNCTION _pipe_start(made eventbridge.pipe, OUT tick bigint, OUT number b
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	horizon constant timestamptz := (SELECT clock_timestamp() - s.retention FROM eventbridge.stream AS s
-		WHERE s.stream_id = made.stream_id AND made.definition #>> '{SourceParameters,DynamoDBStreamParameters,StartingPosition}' = 'TRIM_HORIZON');
+		WHERE s.stream_id = made.stream_id
+			AND made.definition #>> '{SourceParameters,DynamoDBStreamParameters,StartingPosition}' = 'TRIM_HORIZON');
 BEGIN
 	/* If no line is as old as that, nothing is older than the first one. */
-	SELECT coalesce(max(t.tick) FILTER (WHERE t.at < horizon OR horizon IS NULL), min(t.tick)) INTO tick FROM eventbridge.stream_tick AS t;
+	SELECT coalesce(max(t.tick) FILTER (WHERE t.at < horizon OR horizon IS NULL), min(t.tick)) INTO tick
+	FROM eventbridge.stream_tick AS t;
 	number := 9223372036854775807;
 END $$;
 COMMENT ON FUNCTION _pipe_start(pipe) IS 'Internal: the position that a new pipe reads on from.';
@@ -517,7 +559,8 @@ BEGIN
 	/* What is committed already is not "later". */
 	PERFORM eventbridge._draw_tick();
 	PERFORM eventbridge._check_members(coalesce(p_definition, 'null'), 'the definition of a pipe',
-		'{Name,Description,DesiredState,Source,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration,Tags}');
+		'{Name,Description,DesiredState,Source,SourceParameters,Enrichment,EnrichmentParameters,Target,'
+		'TargetParameters,RoleArn,LogConfiguration,Tags}');
 	PERFORM eventbridge._check_pipe_texts(p_definition);
 	faults := eventbridge._check(faults, p_definition ->> 'Name', 'name', 64, '[\.\-_A-Za-z0-9]+', true);
 	faults := eventbridge._check(faults, p_definition ->> 'Description', 'description', 512);
@@ -529,7 +572,8 @@ BEGIN
 	made.definition := p_definition;
 	made.name := p_definition ->> 'Name';
 	made.owner := eventbridge._caller();
-	made.role := CASE WHEN p_definition ? 'RoleArn' THEN eventbridge._require_role(p_definition ->> 'RoleArn') ELSE made.owner END;
+	made.role := CASE WHEN p_definition ? 'RoleArn' THEN eventbridge._require_role(p_definition ->> 'RoleArn')
+		ELSE made.owner END;
 	made.desired_state := coalesce(p_definition ->> 'DesiredState', 'RUNNING');
 	made.current_state := made.desired_state;
 	made := eventbridge._set_pipe_source(made, NULL);
@@ -542,26 +586,30 @@ BEGIN
 		PERFORM eventbridge._raise('ResourceAlreadyExistsException', format('Pipe %s already exists.', made.name));
 	END IF;
 	position := eventbridge._pipe_start(made);
-	UPDATE eventbridge.pipe_state AS x SET tick = position.tick, number = position.number WHERE x.pipe_id = made.pipe_id;
+	UPDATE eventbridge.pipe_state AS x SET tick = position.tick, number = position.number
+	WHERE x.pipe_id = made.pipe_id;
 	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
 END $$;
 COMMENT ON FUNCTION _create_pipe(jsonb) IS 'Internal: see create_pipe.';
 
-CREATE FUNCTION create_pipe(name text, source text, target text, filter_criteria jsonb DEFAULT NULL, enrichment text DEFAULT NULL,
-							source_parameters jsonb DEFAULT NULL, enrichment_parameters jsonb DEFAULT NULL,
-							target_parameters jsonb DEFAULT NULL, role_arn text DEFAULT NULL, desired_state text DEFAULT NULL,
-							description text DEFAULT NULL, log_configuration jsonb DEFAULT NULL, tags jsonb DEFAULT NULL) RETURNS text
+CREATE FUNCTION create_pipe(name text, source text, target text, filter_criteria jsonb DEFAULT NULL,
+							enrichment text DEFAULT NULL, source_parameters jsonb DEFAULT NULL,
+							enrichment_parameters jsonb DEFAULT NULL, target_parameters jsonb DEFAULT NULL,
+							role_arn text DEFAULT NULL, desired_state text DEFAULT NULL,
+							description text DEFAULT NULL, log_configuration jsonb DEFAULT NULL,
+							tags jsonb DEFAULT NULL) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-	SELECT eventbridge.create_pipe(jsonb_strip_nulls(jsonb_build_object('Name', $1, 'Source', $2, 'Target', $3, 'Enrichment', $5,
-			'RoleArn', $9, 'DesiredState', $10, 'Description', $11))
+	SELECT eventbridge.create_pipe(jsonb_strip_nulls(jsonb_build_object('Name', $1, 'Source', $2, 'Target', $3,
+			'Enrichment', $5, 'RoleArn', $9, 'DesiredState', $10, 'Description', $11))
 		|| CASE WHEN $7 IS NULL THEN '{}' ELSE jsonb_build_object('EnrichmentParameters', $7) END
 		|| CASE WHEN $8 IS NULL THEN '{}' ELSE jsonb_build_object('TargetParameters', $8) END
 		|| CASE WHEN $12 IS NULL THEN '{}' ELSE jsonb_build_object('LogConfiguration', $12) END
 		|| CASE WHEN $13 IS NULL THEN '{}' ELSE jsonb_build_object('Tags', $13) END
 		|| jsonb_build_object('SourceParameters', coalesce($6,
-				CASE WHEN $2 LIKE 'arn:%:dynamodb:%' THEN jsonb '{"DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}' ELSE '{}' END)
+				CASE WHEN $2 LIKE 'arn:%:dynamodb:%' THEN
+					jsonb '{"DynamoDBStreamParameters": {"StartingPosition": "LATEST"}}' ELSE '{}' END)
 			|| CASE WHEN $4 IS NULL THEN '{}' ELSE jsonb_build_object('FilterCriteria', $4) END))
 $$;
 COMMENT ON FUNCTION create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb) IS
@@ -583,13 +631,24 @@ COMMENT ON FUNCTION _cfn_import_pipe(text, jsonb) IS 'Internal: AWS::Pipes::Pipe
 
 /* --------------------------- management ------------------------------ */
 
+/* Pipes may be named by their ARNs. */
+CREATE FUNCTION _pipe_name(name_or_arn text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	name constant text := regexp_replace(name_or_arn, '^arn:.*?:pipe/', '');
+BEGIN
+	PERFORM eventbridge._raise_faults(eventbridge._check('{}', name, 'name', 64, '[\.\-_A-Za-z0-9]+', true));
+	RETURN name;
+END $$;
+COMMENT ON FUNCTION _pipe_name(text) IS 'Internal: the name of a pipe that is given by name or ARN.';
+
 /* A pipe that the caller owns. */
 CREATE FUNCTION _find_pipe(name text) RETURNS eventbridge.pipe
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipe;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p WHERE p.name = regexp_replace(_find_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipe AS p WHERE p.name = eventbridge._pipe_name(_find_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
@@ -607,12 +666,19 @@ CREATE FUNCTION _update_pipe(p_name text, p_changes jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	made eventbridge.pipe := eventbridge._find_pipe(p_name);
+	found_id constant bigint := made.pipe_id;
 	position constant text[] := '{SourceParameters,DynamoDBStreamParameters,StartingPosition}';
 	faults text[] := '{}';
 	wanted jsonb;
 BEGIN
+	/* What another session changes at the same time is not to be lost. */
+	SELECT p.* INTO made FROM eventbridge.pipe AS p WHERE p.pipe_id = found_id FOR UPDATE;
+	IF NOT FOUND THEN
+		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', p_name));
+	END IF;
 	PERFORM eventbridge._check_members(coalesce(p_changes, 'null'), 'the changes of a pipe',
-		'{Description,DesiredState,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,RoleArn,LogConfiguration}');
+		'{Description,DesiredState,SourceParameters,Enrichment,EnrichmentParameters,Target,TargetParameters,'
+		'RoleArn,LogConfiguration}');
 	PERFORM eventbridge._check_pipe_texts(p_changes);
 	IF p_changes #>> position <> made.definition #>> position THEN
 		PERFORM eventbridge._raise('ValidationException', 'StartingPosition cannot be changed');
@@ -639,16 +705,19 @@ BEGIN
 	made.log_group := NULL;
 	made := eventbridge._set_pipe_source(made, NULL);
 	made := eventbridge._set_pipe_target(made, NULL);
-	UPDATE eventbridge.pipe AS p SET role = made.role, definition = made.definition, filters = made.filters, enrichment = made.enrichment,
-		target_kind = made.target_kind, target_resource = made.target_resource, batch_size = made.batch_size,
-		batching_window = made.batching_window, maximum_record_age = made.maximum_record_age,
-		maximum_retry_attempts = made.maximum_retry_attempts, bisect = made.bisect, dead_letter_queue = made.dead_letter_queue,
+	UPDATE eventbridge.pipe AS p SET role = made.role, definition = made.definition, filters = made.filters,
+		enrichment = made.enrichment, target_kind = made.target_kind, target_resource = made.target_resource,
+		batch_size = made.batch_size, batching_window = made.batching_window,
+		maximum_record_age = made.maximum_record_age, maximum_retry_attempts = made.maximum_retry_attempts,
+		bisect = made.bisect, dead_letter_queue = made.dead_letter_queue,
 		log_level = made.log_level, log_group = made.log_group, log_data = made.log_data,
 		desired_state = coalesce(p_changes ->> 'DesiredState', p.desired_state),
 		current_state = coalesce(p_changes ->> 'DesiredState', p.current_state),
-		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END, last_modified_time = now()
+		state_reason = CASE WHEN p_changes ? 'DesiredState' THEN NULL ELSE p.state_reason END,
+		last_modified_time = now()
 	WHERE p.pipe_id = made.pipe_id;
-	UPDATE eventbridge.pipe_state AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity' WHERE x.pipe_id = made.pipe_id;
+	UPDATE eventbridge.pipe_state AS x SET attempts = 0, batch_limit = NULL, next_attempt = '-infinity'
+	WHERE x.pipe_id = made.pipe_id;
 	PERFORM eventbridge._set_pipe_destination(made);
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = made.role;
 	RETURN eventbridge._pipe_arn(made.name);
@@ -665,11 +734,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe constant eventbridge.pipe := eventbridge._find_pipe(p_name);
 BEGIN
-	IF found_pipe.source_kind = 'stream' AND NOT EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.stream_id = found_pipe.stream_id) THEN
-		PERFORM eventbridge._raise('ValidationException', format('the stream that pipe %s reads is disabled', found_pipe.name),
+	IF found_pipe.source_kind = 'stream'
+		AND NOT EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.stream_id = found_pipe.stream_id) THEN
+		PERFORM eventbridge._raise('ValidationException',
+			format('the stream that pipe %s reads is disabled', found_pipe.name),
 			'A stream that is enabled again is another one; create a pipe for it.');
 	END IF;
-	UPDATE eventbridge.pipe AS p SET desired_state = 'RUNNING', current_state = 'RUNNING', state_reason = NULL, last_modified_time = now()
+	UPDATE eventbridge.pipe AS p SET desired_state = 'RUNNING', current_state = 'RUNNING', state_reason = NULL,
+		last_modified_time = now()
 	WHERE p.pipe_id = found_pipe.pipe_id AND p.current_state <> 'RUNNING';
 	UPDATE eventbridge.pipe_state AS x SET next_attempt = '-infinity' WHERE x.pipe_id = found_pipe.pipe_id;
 	PERFORM eventbridge._note_lane(a.oid) FROM pg_roles AS a WHERE a.rolname = found_pipe.role;
@@ -687,7 +759,8 @@ DECLARE
 	found_pipe constant eventbridge.pipe := eventbridge._find_pipe(p_name);
 BEGIN
 	UPDATE eventbridge.pipe AS p SET desired_state = 'STOPPED', current_state = 'STOPPED',
-		state_reason = CASE p.current_state WHEN 'STOPPED' THEN p.state_reason ELSE 'USER_INITIATED' END, last_modified_time = now()
+		state_reason = CASE p.current_state WHEN 'STOPPED' THEN p.state_reason ELSE 'USER_INITIATED' END,
+		last_modified_time = now()
 	WHERE p.pipe_id = found_pipe.pipe_id AND p.desired_state <> 'STOPPED';
 END $$;
 COMMENT ON FUNCTION _stop_pipe(text) IS 'Internal: see stop_pipe.';
@@ -709,23 +782,27 @@ COMMENT ON FUNCTION _delete_pipe(text) IS 'Internal: see delete_pipe.';
 
 CREATE FUNCTION _stream_is_gone(stream_id bigint) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-	UPDATE eventbridge.pipe AS p SET current_state = 'STOPPED', state_reason = 'the stream has been disabled', last_modified_time = now()
+	UPDATE eventbridge.pipe AS p SET stream_id = NULL, current_state = 'STOPPED',
+		state_reason = 'the stream has been disabled', last_modified_time = now()
 	WHERE p.stream_id = $1
 $$;
-COMMENT ON FUNCTION _stream_is_gone(bigint) IS 'Internal: stops the pipes of a stream that has been disabled.';
+COMMENT ON FUNCTION _stream_is_gone(bigint) IS
+'Internal: stops the pipes of a stream that has been disabled, and has them forget what they have not read.';
 
 CREATE VIEW pipes WITH (security_barrier) AS
 	SELECT p.name, eventbridge._pipe_arn(p.name) AS arn, p.owner, p.role, p.definition ->> 'Source' AS source,
 		p.definition ->> 'Enrichment' AS enrichment, p.definition ->> 'Target' AS target,
 		p.desired_state, p.current_state, p.state_reason,
-		x.attempts AS failed_attempts, nullif(x.next_attempt, '-infinity') AS next_attempt, p.definition, p.creation_time, p.last_modified_time
+		x.attempts AS failed_attempts, nullif(x.next_attempt, '-infinity') AS next_attempt,
+		p.definition, p.creation_time, p.last_modified_time
 	FROM eventbridge.pipe AS p LEFT JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE eventbridge._acts_as(current_user, p.owner);
 COMMENT ON VIEW pipes IS
 'The pipes that the current role owns. failed_attempts counts those of the batch that a pipe is held up by, next_attempt is when it is tried again.';
 
 CREATE VIEW pipe_log WITH (security_barrier) AS
-	SELECT p.name AS pipe_name, l.at, l.entry ->> 'logLevel' AS log_level, l.entry ->> 'messageType' AS message_type, l.entry
+	SELECT p.name AS pipe_name, l.at, l.entry ->> 'logLevel' AS log_level, l.entry ->> 'messageType' AS message_type,
+		l.entry
 	FROM eventbridge.pipe_log_event AS l JOIN eventbridge.pipe AS p USING (pipe_id)
 	WHERE eventbridge._acts_as(current_user, p.owner);
 COMMENT ON VIEW pipe_log IS 'What the pipes that the current role owns have logged in the last days, in AWS''s form.';
@@ -750,19 +827,21 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_pipe eventbridge.pipes;
 BEGIN
-	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p WHERE p.name = regexp_replace(describe_pipe.name, '^arn:.*?:pipe/', '');
+	SELECT p.* INTO found_pipe FROM eventbridge.pipes AS p WHERE p.name = eventbridge._pipe_name(describe_pipe.name);
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', format('Pipe %s does not exist.', name));
 	END IF;
-	RETURN found_pipe.definition || jsonb_strip_nulls(jsonb_build_object('Arn', found_pipe.arn, 'DesiredState', found_pipe.desired_state,
-		'CurrentState', found_pipe.current_state, 'StateReason', found_pipe.state_reason,
-		'CreationTime', found_pipe.creation_time, 'LastModifiedTime', found_pipe.last_modified_time));
+	RETURN found_pipe.definition || jsonb_strip_nulls(jsonb_build_object('Arn', found_pipe.arn,
+		'DesiredState', found_pipe.desired_state, 'CurrentState', found_pipe.current_state,
+		'StateReason', found_pipe.state_reason, 'CreationTime', found_pipe.creation_time,
+		'LastModifiedTime', found_pipe.last_modified_time));
 END $$;
 COMMENT ON FUNCTION describe_pipe(text) IS
 'A pipe that the caller owns, by name or ARN, in AWS''s form (DescribePipe).';
 
-CREATE FUNCTION list_pipes(name_prefix text DEFAULT NULL, current_state text DEFAULT NULL, source_prefix text DEFAULT NULL,
-						   target_prefix text DEFAULT NULL, max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION list_pipes(name_prefix text DEFAULT NULL, current_state text DEFAULT NULL,
+						   source_prefix text DEFAULT NULL, target_prefix text DEFAULT NULL,
+						   max_items integer DEFAULT NULL, next_token text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._check_page(max_items, next_token);
@@ -773,8 +852,10 @@ BEGIN
 				'LastModifiedTime', p.last_modified_time)) ORDER BY p.name), '{}'),
 			array_agg(p.name ORDER BY p.name), max_items, 'Pipes')
 		FROM eventbridge.pipes AS p
-		WHERE starts_with(p.name, coalesce(name_prefix, '')) AND p.current_state = coalesce(list_pipes.current_state, p.current_state)
-			AND starts_with(p.source, coalesce(source_prefix, '')) AND starts_with(p.target, coalesce(target_prefix, ''))
+		WHERE starts_with(p.name, coalesce(name_prefix, ''))
+			AND p.current_state = coalesce(list_pipes.current_state, p.current_state)
+			AND starts_with(p.source, coalesce(source_prefix, ''))
+			AND starts_with(p.target, coalesce(target_prefix, ''))
 			AND p.name > eventbridge._page_start(next_token) COLLATE "C");
 END $$;
 COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
@@ -786,35 +867,46 @@ COMMENT ON FUNCTION list_pipes(text, text, text, text, integer, text) IS
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
-	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean) RETURNS SETOF record
+	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean)
+RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
 	RETURN QUERY SELECT p.source_kind,
-		eventbridge._target_routine('function', p.enrichment), nullif(p.definition #>> '{EnrichmentParameters,InputTemplate}', ''),
+		eventbridge._target_routine('function', p.enrichment),
+		nullif(p.definition #>> '{EnrichmentParameters,InputTemplate}', ''),
 		p.target_kind, p.target_resource,
 		CASE p.target_kind
 			WHEN 'queue' THEN (SELECT q.queue_id FROM eventbridge.queue AS q WHERE q.name = p.target_resource)
 			WHEN 'topic' THEN (SELECT o.topic_id FROM eventbridge.topic AS o WHERE o.name = p.target_resource)
-			WHEN 'log_group' THEN (SELECT g.log_group_id FROM eventbridge.log_group AS g WHERE g.name = p.target_resource)
+			WHEN 'log_group' THEN (SELECT g.log_group_id FROM eventbridge.log_group AS g
+				WHERE g.name = p.target_resource)
 			WHEN 'api_destination' THEN eventbridge._pipe_destination(p.name)
 			WHEN 'task' THEN eventbridge._pipe_destination(p.name)
 		END,
-		CASE WHEN p.target_kind IN ('function', 'procedure') THEN eventbridge._target_routine(p.target_kind, p.target_resource) END,
+		CASE WHEN p.target_kind IN ('function', 'procedure') THEN
+			eventbridge._target_routine(p.target_kind, p.target_resource) END,
 		(SELECT o.claim_check FROM eventbridge.topic AS o WHERE p.target_kind = 'topic' AND o.name = p.target_resource),
 		nullif(p.definition #>> '{TargetParameters,InputTemplate}', ''),
-		jsonb_strip_nulls(jsonb_build_object('aws.pipes.pipe-arn', eventbridge._pipe_arn(p.name), 'aws.pipes.pipe-name', p.name,
+		jsonb_strip_nulls(jsonb_build_object(
+			'aws.pipes.pipe-arn', eventbridge._pipe_arn(p.name), 'aws.pipes.pipe-name', p.name,
 			'aws.pipes.source-arn', p.definition -> 'Source', 'aws.pipes.enrichment-arn', p.definition -> 'Enrichment',
 			'aws.pipes.target-arn', p.definition -> 'Target'))::text,
 		p.log_level,
-		coalesce((SELECT o.message FROM eventbridge._delivery_obstacle(p.target_kind, p.target_resource, p.role) AS o LIMIT 1),
-			(SELECT o.message FROM eventbridge._delivery_obstacle('function', p.enrichment, p.role) AS o WHERE p.enrichment IS NOT NULL LIMIT 1),
+		coalesce(
+			(SELECT o.message FROM eventbridge._delivery_obstacle(p.target_kind, p.target_resource, p.role) AS o
+			 LIMIT 1),
+			(SELECT o.message FROM eventbridge._delivery_obstacle('function', p.enrichment, p.role) AS o
+			 WHERE p.enrichment IS NOT NULL LIMIT 1),
 			CASE p.source_kind
-				WHEN 'queue' THEN (SELECT o.message FROM eventbridge._delivery_obstacle('queue', p.queue, p.role) AS o LIMIT 1)
-				ELSE (SELECT format('role "%s" may not read the stream of table "%s"', p.role, eventbridge._table_name(s.relation))
+				WHEN 'queue' THEN
+					(SELECT o.message FROM eventbridge._delivery_obstacle('queue', p.queue, p.role) AS o LIMIT 1)
+				ELSE (SELECT format('role "%s" may not read the stream of table "%s"',
+									p.role, eventbridge._table_name(s.relation))
 					  FROM eventbridge.stream AS s
 					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
 		x.attempts > 0 OR x.batch_limit IS NOT NULL
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
+	WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
 COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is served.';
 
@@ -822,8 +914,10 @@ COMMENT ON FUNCTION _pipe_to_run(bigint) IS 'Internal: a running pipe as it is s
 CREATE FUNCTION _queue_record(message eventbridge.queue_message, queue_name text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN json_build_object('messageId', $1.message_id, 'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
-		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1, coalesce($1.first_received_at, clock_timestamp())),
+	RETURN json_build_object('messageId', $1.message_id,
+		'receiptHandle', $1.message_no || '/' || ($1.receive_count + 1), 'body', $1.body,
+		'attributes', eventbridge._message_attributes($1, $1.receive_count + 1,
+			coalesce($1.first_received_at, clock_timestamp())),
 		'messageAttributes', coalesce($1.message_attributes, '{}'), 'md5OfBody', md5($1.body), 'eventSource', 'aws:sqs',
 		'eventSourceARN', eventbridge._arn('sqs', $2), 'awsRegion', current_setting('eventbridge.region'));
 END $$;
@@ -839,12 +933,16 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 COMMENT ON FUNCTION _decoded_record(text) IS 'Internal: a queue''s record as filters and templates see it.';
 
-/* What cuts the records of a source into batches. In PL/pgSQL to be planned once, as are others that every look for work calls. */
-CREATE FUNCTION _pipe_limits(p_pipe_id bigint, OUT filters eventbridge.event_pattern[], OUT batch_size integer, OUT held boolean,
-							 OUT batching_window integer, OUT maximum_record_age integer)
+/*
+ * What cuts the records of a source into batches. In PL/pgSQL to be planned
+ * once, as are others that every look for work calls.
+ */
+CREATE FUNCTION _pipe_limits(p_pipe_id bigint, OUT filters eventbridge.event_pattern[], OUT batch_size integer,
+							 OUT held boolean, OUT batching_window integer, OUT maximum_record_age integer)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	SELECT p.filters, coalesce(x.batch_limit, p.batch_size), x.batch_limit IS NOT NULL, p.batching_window, p.maximum_record_age
+	SELECT p.filters, coalesce(x.batch_limit, p.batch_size), x.batch_limit IS NOT NULL, p.batching_window,
+		p.maximum_record_age
 	INTO filters, batch_size, held, batching_window, maximum_record_age
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) WHERE p.pipe_id = $1;
 END $$;
@@ -854,8 +952,8 @@ COMMENT ON FUNCTION _pipe_limits(bigint) IS 'Internal: what cuts the records of 
  * The ticks of a stream that a pipe has not passed, in order; each with the
  * number in it from which on it reads. Of many only the first.
  */
-CREATE FUNCTION _pipe_ticks(p_pipe_id bigint, OUT stream_id bigint, OUT tick bigint, OUT earlier pg_snapshot, OUT later pg_snapshot,
-							OUT after bigint) RETURNS SETOF record
+CREATE FUNCTION _pipe_ticks(p_pipe_id bigint, OUT stream_id bigint, OUT tick bigint, OUT earlier pg_snapshot,
+							OUT later pg_snapshot, OUT after bigint) RETURNS SETOF record
 LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p eventbridge.pipe;
@@ -866,7 +964,9 @@ BEGIN
 	SELECT y.* INTO p FROM eventbridge.pipe AS y WHERE y.pipe_id = p_pipe_id;
 	SELECT y.* INTO x FROM eventbridge.pipe_position AS y WHERE y.pipe_id = p_pipe_id;
 	stream_id := p.stream_id;
-	FOR line IN SELECT k.* FROM eventbridge.stream_tick AS k WHERE k.tick BETWEEN x.tick - 1 AND x.tick + 1000 ORDER BY k.tick LOOP
+	FOR line IN
+		SELECT k.* FROM eventbridge.stream_tick AS k WHERE k.tick BETWEEN x.tick - 1 AND x.tick + 1000 ORDER BY k.tick
+	LOOP
 		tick := line.tick;
 		later := line.snapshot;
 		after := CASE line.tick WHEN x.tick THEN x.number ELSE -1 END;
@@ -884,7 +984,8 @@ COMMENT ON FUNCTION _pipe_ticks(bigint) IS 'Internal: ends the current batch of 
  * that the filters do not want are deleted. No row if the batch is not full
  * and has to wait for the rest of its window.
  */
-CREATE FUNCTION _pipe_receive(p_pipe_id bigint, OUT records text, OUT record_count integer, OUT oldest timestamptz) RETURNS SETOF record
+CREATE FUNCTION _pipe_receive(p_pipe_id bigint, OUT records text, OUT record_count integer, OUT oldest timestamptz)
+RETURNS SETOF record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -921,12 +1022,15 @@ COMMENT ON FUNCTION _pipe_receive(bigint) IS 'Internal: the next batch of a pipe
  * What each element of a batch becomes, by a template or as it is. A template
  * looks into a message's body that is JSON. A fault is the whole batch's.
  */
-CREATE FUNCTION _pipe_fill(template text, variables text, records text, decode boolean, OUT inputs text[], OUT fault text)
+CREATE FUNCTION _pipe_fill(template text, variables text, records text, decode boolean, OUT inputs text[],
+						   OUT fault text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	SELECT array_agg(CASE WHEN template IS NULL THEN r.value::text
-			ELSE eventbridge.json_transform_pipe_input(CASE WHEN decode THEN eventbridge._decoded_record(r.value::text)::json ELSE r.value END, template,
-				variables::jsonb || jsonb_build_object('aws.pipes.event.ingestion-time', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))) END
+			ELSE eventbridge.json_transform_pipe_input(CASE WHEN decode THEN
+				eventbridge._decoded_record(r.value::text)::json ELSE r.value END, template,
+				variables::jsonb || jsonb_build_object('aws.pipes.event.ingestion-time',
+					to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))) END
 		ORDER BY r.o)
 	INTO inputs FROM json_array_elements(records::json) WITH ORDINALITY AS r (value, o);
 EXCEPTION WHEN data_exception THEN
@@ -967,7 +1071,8 @@ BEGIN
 			'Time', eventbridge._pipe_time(eventbridge._pipe_parameter(parameters ->> 'Time', e.record)),
 			'Resources', (SELECT json_agg(v.value ORDER BY r.n)
 				FROM jsonb_array_elements_text(parameters -> 'Resources') WITH ORDINALITY AS r (value, n),
-					eventbridge._pipe_parameter(r.value, e.record) AS v (value) WHERE v.value IS NOT NULL), 'EventBusName', p.target_resource, 'Detail', e.input)) ORDER BY e.o))
+					eventbridge._pipe_parameter(r.value, e.record) AS v (value) WHERE v.value IS NOT NULL),
+			'EventBusName', p.target_resource, 'Detail', e.input)) ORDER BY e.o))
 	INTO result
 	FROM (SELECT a.o, i.input, a.value AS record FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)
 		  JOIN unnest(inputs) WITH ORDINALITY AS i (input, o) USING (o)) AS e;
@@ -976,7 +1081,8 @@ BEGIN
 	END IF;
 	RETURN NULL;
 EXCEPTION WHEN data_exception THEN
-	RETURN coalesce((SELECT e ->> 'ErrorMessage' FROM jsonb_array_elements(result -> 'Entries') AS e WHERE e ? 'ErrorMessage' LIMIT 1), SQLERRM);
+	RETURN coalesce((SELECT e ->> 'ErrorMessage' FROM jsonb_array_elements(result -> 'Entries') AS e
+		WHERE e ? 'ErrorMessage' LIMIT 1), SQLERRM);
 END $$;
 COMMENT ON FUNCTION _pipe_put_events(bigint, text, text[]) IS
 'Internal: puts what a pipe delivers on its event bus, all or nothing.';
@@ -1005,7 +1111,8 @@ BEGIN
 	END IF;
 	SELECT array_agg(DISTINCT r.o ORDER BY r.o) INTO found
 	FROM jsonb_array_elements(failures) AS f LEFT JOIN (
-		SELECT eventbridge._record_id(a.value) AS id, a.o::integer FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)) AS r
+		SELECT eventbridge._record_id(a.value) AS id, a.o::integer
+		FROM json_array_elements(records::json) WITH ORDINALITY AS a (value, o)) AS r
 		ON r.id = CASE jsonb_typeof(f) WHEN 'object' THEN f ->> 'itemIdentifier' END;
 	RETURN CASE WHEN array_position(found, NULL) IS NULL THEN found ELSE '{}' END;
 END $$;
@@ -1024,7 +1131,7 @@ END $$;
 COMMENT ON FUNCTION _position_before(text, integer) IS
 'Internal: the position at which a batch goes on with its n-th record.';
 
-/* Takes messages that are done out of a pipe's queue; n are the others. */
+/* Takes messages that are done out of a pipe's queue; failed are the numbers of the others. */
 CREATE FUNCTION _pipe_delete_messages(records text, failed integer[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
@@ -1041,15 +1148,17 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off 
 BEGIN
 	UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
 		first_received_at = coalesce(m.first_received_at, clock_timestamp()),
-		visible_at = clock_timestamp() + make_interval(secs => (SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
-	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint FROM json_array_elements($1::json) AS r));
+		visible_at = clock_timestamp() + make_interval(secs =>
+			(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
+	WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint
+		FROM json_array_elements($1::json) AS r));
 END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
 
 /* Adds to a pipe's counters what does not happen with every batch. */
-CREATE FUNCTION _pipe_count(pipe_id bigint, invocations integer, failed integer, partially_failed integer, enrichment_failed integer,
-							target_failed integer, sent_to_dlq integer) RETURNS void
+CREATE FUNCTION _pipe_count(pipe_id bigint, invocations integer, failed integer, partially_failed integer,
+							enrichment_failed integer, target_failed integer, sent_to_dlq integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	EXECUTE format('INSERT INTO eventbridge.pipe_progress_%s
@@ -1074,7 +1183,8 @@ BEGIN
 	END IF;
 	entry := jsonb_strip_nulls(jsonb_build_object('resourceArn', eventbridge._pipe_arn(p.name),
 		'timestamp', (extract(epoch FROM at) * 1000)::bigint, 'executionId', gen_random_uuid(),
-		'messageType', message_type, 'logLevel', level, 'error', CASE WHEN message IS NOT NULL THEN jsonb_build_object('message', message) END,
+		'messageType', message_type, 'logLevel', level,
+		'error', CASE WHEN message IS NOT NULL THEN jsonb_build_object('message', message) END,
 		'payload', CASE WHEN p.log_data THEN left(records, 200000) END,
 		'truncatedFields', CASE WHEN p.log_data AND char_length(records) > 200000 THEN '["payload"]'::jsonb END));
 	INSERT INTO eventbridge.pipe_log_event (pipe_id, at, entry) VALUES (p_pipe_id, _pipe_note.at, entry);
@@ -1098,8 +1208,12 @@ BEGIN
 		'DDBStreamBatchInfo', json_build_object('streamArn', p.definition ->> 'Source',
 			'startSequenceNumber', records::json #> '{0,dynamodb,SequenceNumber}',
 			'endSequenceNumber', records::json #> ARRAY[last_one::text, 'dynamodb', 'SequenceNumber'],
-			'approximateArrivalOfFirstRecord', to_char(to_timestamp((records::json #>> '{0,dynamodb,ApproximateCreationDateTime}')::float8) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-			'approximateArrivalOfLastRecord', to_char(to_timestamp((records::json #>> ARRAY[last_one::text, 'dynamodb', 'ApproximateCreationDateTime'])::float8) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+			'approximateArrivalOfFirstRecord', to_char(to_timestamp(
+				(records::json #>> '{0,dynamodb,ApproximateCreationDateTime}')::float8)
+				AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+			'approximateArrivalOfLastRecord', to_char(to_timestamp(
+				(records::json #>> ARRAY[last_one::text, 'dynamodb', 'ApproximateCreationDateTime'])::float8)
+				AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 			'batchSize', last_one + 1))::text
 	FROM eventbridge.queue AS q WHERE q.name = p.dead_letter_queue AND eventbridge._acts_as(p.role, q.owner);
 	IF FOUND THEN
@@ -1114,8 +1228,9 @@ COMMENT ON FUNCTION _pipe_bury(pipe, text, integer, text) IS
  * becomes of it: it is tried again later, in halves, or given up. "before"
  * is the position in front of the batch, "after" the one behind it.
  */
-CREATE FUNCTION _pipe_failed(p_pipe_id bigint, stage text, message text, records text, record_count integer, oldest timestamptz, n integer,
-	before_tick bigint, before_number bigint, after_tick bigint, after_number bigint) RETURNS void
+CREATE FUNCTION _pipe_failed(p_pipe_id bigint, stage text, message text, records text, record_count integer,
+							 oldest timestamptz, n integer, before_tick bigint, before_number bigint,
+							 after_tick bigint, after_number bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p eventbridge.pipe;
@@ -1131,7 +1246,8 @@ BEGIN
 		coalesce(stage = 'ENRICHMENT', false)::integer, coalesce(stage = 'TARGET', false)::integer, 0);
 	IF n > 0 THEN
 		PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR', stage || '_STAGE_FAILED', message, records);
-		PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR', CASE WHEN n > 1 THEN 'EXECUTION_PARTIALLY_FAILED' ELSE 'EXECUTION_FAILED' END, message, NULL);
+		PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR',
+			CASE WHEN n > 1 THEN 'EXECUTION_PARTIALLY_FAILED' ELSE 'EXECUTION_FAILED' END, message, NULL);
 	END IF;
 	IF p.source_kind = 'queue' THEN
 		PERFORM eventbridge._pipe_return_messages(records);
@@ -1144,20 +1260,25 @@ BEGIN
 	ELSIF (x.tick, x.number) <> (before_tick, before_number) THEN
 		x.attempts := 0;
 	END IF;
-	condition := CASE WHEN n = 0 THEN 'MaximumRecordAgeExceeded'
-		WHEN p.maximum_record_age > 0 AND oldest < clock_timestamp() - make_interval(secs => p.maximum_record_age) THEN 'MaximumRecordAgeExceeded'
+	condition := CASE
+		WHEN n = 0 THEN 'MaximumRecordAgeExceeded'
+		WHEN p.maximum_record_age > 0 AND oldest < clock_timestamp() - make_interval(secs => p.maximum_record_age)
+			THEN 'MaximumRecordAgeExceeded'
 		WHEN p.maximum_retry_attempts >= 0 AND x.attempts >= p.maximum_retry_attempts THEN 'RetryAttemptsExhausted' END;
 	IF n > 0 AND p.bisect AND remaining > 1 THEN
 		UPDATE eventbridge.pipe_state AS y SET tick = start_tick, number = start_number, attempts = x.attempts,
-			batch_limit = (remaining + 1) / 2, next_attempt = '-infinity' WHERE y.pipe_id = p_pipe_id;
+			batch_limit = (remaining + 1) / 2, next_attempt = '-infinity'
+		WHERE y.pipe_id = p_pipe_id;
 	ELSIF condition IS NOT NULL THEN
 		PERFORM eventbridge._pipe_bury(p, condition, x.attempts + 1, records);
-		UPDATE eventbridge.pipe_state AS y SET tick = after_tick, number = after_number, attempts = 0, batch_limit = NULL,
-			next_attempt = '-infinity' WHERE y.pipe_id = p_pipe_id;
+		UPDATE eventbridge.pipe_state AS y SET tick = after_tick, number = after_number, attempts = 0,
+			batch_limit = NULL, next_attempt = '-infinity'
+		WHERE y.pipe_id = p_pipe_id;
 	ELSE
 		/* The same batch again, also if there is more by then. */
-		UPDATE eventbridge.pipe_state AS y SET tick = start_tick, number = start_number, attempts = x.attempts + 1, batch_limit = remaining,
-			next_attempt = clock_timestamp() + least(current_setting('eventbridge.retry_delay')::interval * 2 ^ least(x.attempts, 20), '10 min')
+		UPDATE eventbridge.pipe_state AS y SET tick = start_tick, number = start_number, attempts = x.attempts + 1,
+			batch_limit = remaining, next_attempt = clock_timestamp()
+				+ least(current_setting('eventbridge.retry_delay')::interval * 2 ^ least(x.attempts, 20), '10 min')
 		WHERE y.pipe_id = p_pipe_id;
 	END IF;
 END $$;
@@ -1169,7 +1290,8 @@ CREATE FUNCTION _pipe_halt(p_pipe_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM eventbridge._pipe_note(p_pipe_id, 'ERROR', 'EXECUTION_FAILED', reason, NULL);
-	UPDATE eventbridge.pipe AS p SET current_state = 'STOPPED', state_reason = left(reason, 512), last_modified_time = clock_timestamp()
+	UPDATE eventbridge.pipe AS p SET current_state = 'STOPPED', state_reason = left(reason, 512),
+		last_modified_time = clock_timestamp()
 	WHERE p.pipe_id = p_pipe_id;
 END $$;
 COMMENT ON FUNCTION _pipe_halt(bigint, text) IS 'Internal: stops a pipe that cannot reach its target.';
@@ -1179,9 +1301,11 @@ CREATE FUNCTION _lanes_with_pipes() RETURNS SETOF oid
 LANGUAGE plpgsql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT DISTINCT a.oid
-	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
+	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
+		JOIN pg_roles AS a ON a.rolname = p.role
 	WHERE p.current_state = 'RUNNING' AND CASE p.source_kind
-		WHEN 'queue' THEN EXISTS (SELECT FROM eventbridge.queue_message AS m JOIN eventbridge.queue AS q USING (queue_id) WHERE q.name = p.queue)
+		WHEN 'queue' THEN EXISTS (SELECT FROM eventbridge.queue_message AS m
+			JOIN eventbridge.queue AS q USING (queue_id) WHERE q.name = p.queue)
 		ELSE x.attempts > 0
 			OR EXISTS (SELECT FROM eventbridge.stream_tick AS t WHERE t.tick > x.tick)
 			OR x.number < 9223372036854775807
@@ -1199,9 +1323,11 @@ CREATE FUNCTION _next_pipe_attempt(lane oid) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT min(CASE WHEN x.attempts > 0 THEN greatest(x.next_attempt, clock_timestamp())
-			ELSE clock_timestamp() + least(p.batching_window * interval '1 s', current_setting('eventbridge.poll_interval')::interval) + interval '0.1 s' END)
+			ELSE clock_timestamp() + least(p.batching_window * interval '1 s',
+				current_setting('eventbridge.poll_interval')::interval) + interval '0.1 s' END)
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id) JOIN pg_roles AS a ON a.rolname = p.role
-	WHERE a.oid = $1 AND p.current_state = 'RUNNING' AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0));
+	WHERE a.oid = $1 AND p.current_state = 'RUNNING'
+		AND (p.source_kind = 'queue' OR x.attempts > 0 OR p.batching_window > 0));
 END $$;
 COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
 'Internal: when a role''s pipes have to be looked at although nothing new has come.';
@@ -1211,20 +1337,25 @@ COMMENT ON FUNCTION _next_pipe_attempt(oid) IS
 /* Why a record does not pass: the first condition of each filter that it fails. */
 CREATE FUNCTION _filter_reasons(record jsonb, filters eventbridge.event_pattern[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT string_agg((SELECT format('%s: %s', x.path, x.reason) FROM eventbridge.explain_match($1, f.filter) WITH ORDINALITY
-			AS x (path, condition, found, matched, reason, n) WHERE NOT x.matched ORDER BY x.n LIMIT 1), '; ' ORDER BY f.n)
+	SELECT string_agg((
+			SELECT format('%s: %s', x.path, x.reason)
+			FROM eventbridge.explain_match($1, f.filter) WITH ORDINALITY
+				AS x (path, condition, found, matched, reason, n)
+			WHERE NOT x.matched ORDER BY x.n LIMIT 1), '; ' ORDER BY f.n)
 	FROM unnest($2) WITH ORDINALITY AS f (filter, n)
 $$;
 COMMENT ON FUNCTION _filter_reasons(jsonb, event_pattern[]) IS 'Internal: why a record passes none of the filters.';
 
 CREATE FUNCTION pipe_dry_run(filter_criteria jsonb, records jsonb, enrichment text DEFAULT NULL,
-							 enrichment_template text DEFAULT NULL, target_template text DEFAULT NULL, variables jsonb DEFAULT '{}')
+							 enrichment_template text DEFAULT NULL, target_template text DEFAULT NULL,
+							 variables jsonb DEFAULT '{}')
 RETURNS TABLE (step text, n integer, passed boolean, value text, reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp ROWS 20 AS $$
 #variable_conflict use_column
 DECLARE
 	filters constant eventbridge.event_pattern[] := eventbridge._pipe_filters(filter_criteria);
-	routine constant oid := eventbridge._target_routine('function', (SELECT a.resource FROM eventbridge._resolve_arn(enrichment) AS a WHERE a.kind = 'function'));
+	routine constant oid := eventbridge._target_routine('function',
+		(SELECT a.resource FROM eventbridge._resolve_arn(enrichment) AS a WHERE a.kind = 'function'));
 	record jsonb;
 	batch jsonb := '[]';
 	answer jsonb;
@@ -1233,11 +1364,13 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException', 'records must be a JSON array');
 	END IF;
 	IF enrichment IS NOT NULL AND routine IS NULL THEN
-		PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.', 'Give the ARN of a function with one argument of type jsonb.');
+		PERFORM eventbridge._raise('ValidationException', 'Invalid pipe enrichment.',
+			'Give the ARN of a function with one argument of type jsonb.');
 	END IF;
 	step := 'FILTER';
 	FOR record, n IN SELECT * FROM jsonb_array_elements(records) WITH ORDINALITY LOOP
-		passed := filters IS NULL OR EXISTS (SELECT FROM unnest(filters) AS f (filter) WHERE eventbridge.matches(record, f.filter));
+		passed := filters IS NULL OR EXISTS (SELECT FROM unnest(filters) AS f (filter)
+			WHERE eventbridge.matches(record, f.filter));
 		value := record;
 		reason := CASE WHEN NOT passed THEN eventbridge._filter_reasons(record, filters) END;
 		RETURN NEXT;
@@ -1252,17 +1385,22 @@ BEGIN
 	END IF;
 	IF routine IS NOT NULL THEN
 		IF enrichment_template IS NOT NULL THEN
-			SELECT jsonb_agg(eventbridge.transform_pipe_input(e.record, enrichment_template, variables)::jsonb ORDER BY e.o) INTO batch
+			SELECT jsonb_agg(eventbridge.transform_pipe_input(e.record, enrichment_template, variables)::jsonb
+				ORDER BY e.o) INTO batch
 			FROM jsonb_array_elements(batch) WITH ORDINALITY AS e (record, o);
 		END IF;
 		/* It finds what it would find in a worker. */
-		PERFORM set_config('search_path', (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), true);
+		PERFORM set_config('search_path',
+			(SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), true);
 		EXECUTE format('SELECT %s($1)', routine::regproc) INTO answer USING batch;
 		PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
-		batch := CASE WHEN answer IS NULL OR answer IN ('null', '""', '{}') THEN '[]' WHEN jsonb_typeof(answer) = 'array' THEN answer
+		batch := CASE WHEN answer IS NULL OR answer IN ('null', '""', '{}') THEN '[]'
+			WHEN jsonb_typeof(answer) = 'array' THEN answer
 			ELSE jsonb_build_array(answer) END;
 		step := 'ENRICHMENT';
-		FOR n, value IN SELECT e.o, e.record::text FROM jsonb_array_elements(batch) WITH ORDINALITY AS e (record, o) LOOP
+		FOR n, value IN
+			SELECT e.o, e.record::text FROM jsonb_array_elements(batch) WITH ORDINALITY AS e (record, o)
+		LOOP
 			RETURN NEXT;
 		END LOOP;
 	END IF;
@@ -1294,9 +1432,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		SELECT g.pipe_id, g.tick, g.number FROM eventbridge.pipe_progress_2 AS g WHERE g.tick IS NOT NULL)
 	SELECT EXISTS (
 		SELECT FROM eventbridge.pipe AS p CROSS JOIN LATERAL (
-				SELECT g.tick, g.number FROM progress AS g WHERE g.pipe_id = p.pipe_id ORDER BY g.tick DESC, g.number DESC LIMIT 1) AS x
+				SELECT g.tick, g.number FROM progress AS g WHERE g.pipe_id = p.pipe_id
+				ORDER BY g.tick DESC, g.number DESC LIMIT 1) AS x
 			JOIN tick AS t ON t.tick = x.tick LEFT JOIN tick AS e ON e.tick = x.tick - 1
-		WHERE p.stream_id = $2 AND NOT (pg_visible_in_snapshot($1, t.snapshot) AND ($3 <= x.number OR pg_visible_in_snapshot($1, e.snapshot))))
+		WHERE p.stream_id = $2 AND NOT (pg_visible_in_snapshot($1, t.snapshot)
+			AND ($3 <= x.number OR pg_visible_in_snapshot($1, e.snapshot))))
 $$;
 COMMENT ON FUNCTION _is_unread(xid8, bigint, bigint) IS
 'Internal: whether a pipe still has to read a pack with this highest number; pg_dump takes along only these.';
@@ -1310,29 +1450,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _adopt_stream_row() IS
 'Internal: trigger on the stream log''s tables, for rows of another cluster.';
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_0
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_0 ENABLE ALWAYS TRIGGER adopt;
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_1
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_1 ENABLE ALWAYS TRIGGER adopt;
-CREATE TRIGGER adopt BEFORE INSERT ON stream_log_2
-	FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
-ALTER TABLE stream_log_2 ENABLE ALWAYS TRIGGER adopt;
-SELECT pg_catalog.pg_extension_config_dump('stream', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
+SELECT _in_each_set($sql$
+	CREATE TRIGGER adopt BEFORE INSERT ON stream_log_#
+		FOR EACH ROW EXECUTE FUNCTION _adopt_stream_row();
+	ALTER TABLE stream_log_# ENABLE ALWAYS TRIGGER adopt;
+	SELECT pg_catalog.pg_extension_config_dump('stream_log_#',
+		'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
+$sql$);
+SELECT pg_catalog.pg_extension_config_dump('stream',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation)');
 SELECT pg_catalog.pg_extension_config_dump('stream_permission',
-	'WHERE EXISTS (SELECT FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation WHERE s.stream_id = stream_permission.stream_id)');
+	'WHERE EXISTS (SELECT FROM eventbridge.stream AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.relation '
+	'WHERE s.stream_id = stream_permission.stream_id)');
 SELECT pg_catalog.pg_extension_config_dump('stream_stream_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_0', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_1', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
-SELECT pg_catalog.pg_extension_config_dump('stream_log_2', 'WHERE eventbridge._is_unread(xid, stream_id, last_number)');
 
 /*
  * Does a table of the stream log have packs that must be kept: unread ones, or
  * young ones of a stream that keeps its records? Transactions below the xmin
- * of a pipe's last tick but one have been read. See _set_is_needed.
+ * of a pipe's last tick but one have been read.
  */
-CREATE FUNCTION _stream_log_is_needed(turn integer, since xid8) RETURNS boolean
+CREATE FUNCTION _stream_log_is_needed(set_no integer, since xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	p record;
@@ -1340,22 +1477,26 @@ DECLARE
 BEGIN
 	FOR p IN
 		SELECT y.stream_id, coalesce(e.snapshot, '3:3:') AS earlier, t.snapshot AS later, x.number
-		FROM eventbridge.pipe AS y JOIN eventbridge.pipe_position AS x USING (pipe_id) JOIN eventbridge.stream_tick AS t ON t.tick = x.tick
+		FROM eventbridge.pipe AS y JOIN eventbridge.pipe_position AS x USING (pipe_id)
+			JOIN eventbridge.stream_tick AS t ON t.tick = x.tick
 			LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
 		WHERE y.stream_id IS NOT NULL
 	LOOP
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.stream_log_%s AS l
 			WHERE l.xid >= pg_snapshot_xmin($1) AND l.stream_id = $4
-				AND NOT (pg_visible_in_snapshot(l.xid, $2) AND (l.last_number <= $3 OR pg_visible_in_snapshot(l.xid, $1))))', turn)
+				AND NOT (pg_visible_in_snapshot(l.xid, $2)
+					AND (l.last_number <= $3 OR pg_visible_in_snapshot(l.xid, $1))))', set_no)
 			INTO needed USING p.earlier, p.later, p.number, p.stream_id;
 		EXIT WHEN needed;
 	END LOOP;
 	IF NOT needed AND EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.retention IS NOT NULL) THEN
 		EXECUTE format('SELECT
-			EXISTS (SELECT FROM (SELECT l.stream_id, l.captured_at FROM eventbridge.stream_log_%1$s AS l ORDER BY l.xid DESC LIMIT 100) AS l
-				JOIN eventbridge.stream AS s USING (stream_id) WHERE l.captured_at > clock_timestamp() - s.retention)
+			EXISTS (SELECT FROM (
+				SELECT l.stream_id, l.captured_at FROM eventbridge.stream_log_%1$s AS l
+				ORDER BY l.xid DESC LIMIT 100) AS l JOIN eventbridge.stream AS s USING (stream_id)
+				WHERE l.captured_at > clock_timestamp() - s.retention)
 			OR EXISTS (SELECT FROM eventbridge.stream_log_%1$s AS l JOIN eventbridge.stream AS s USING (stream_id)
-				WHERE l.xid >= $1 AND l.captured_at > clock_timestamp() - s.retention)', turn)
+				WHERE l.xid >= $1 AND l.captured_at > clock_timestamp() - s.retention)', set_no)
 			INTO needed USING since;
 	END IF;
 	RETURN needed;
@@ -1364,55 +1505,37 @@ COMMENT ON FUNCTION _stream_log_is_needed(integer, xid8) IS
 'Internal: whether a table of the stream log has packs that must be kept.';
 
 /*
- * Keeps of set "turn" what its successor needs to know: counters, positions,
- * and the ticks from the oldest on that a pipe or a kept record refers to.
+ * Counters, positions, and the ticks from the oldest on that a pipe or a kept
+ * record refers to.
  */
-CREATE FUNCTION _carry_over_stream_log(turn integer, to_turn integer) RETURNS void
+CREATE FUNCTION _carry_over_stream_log(set_no integer, to_set integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
 	oldest_kept constant bigint := CASE WHEN retention IS NOT NULL THEN coalesce((
-		SELECT max(t.tick) FROM eventbridge.stream_tick AS t WHERE t.at < clock_timestamp() - retention - interval '1 h'), 0) END;
+		SELECT max(t.tick) FROM eventbridge.stream_tick AS t
+		WHERE t.at < clock_timestamp() - retention - interval '1 h'), 0) END;
 	keep_from constant bigint := least((eventbridge._last_tick()).tick, oldest_kept,
-		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x) - 1);
+		(SELECT min(x.tick) FROM eventbridge.pipe_position AS x JOIN eventbridge.pipe AS p USING (pipe_id)
+		 WHERE p.stream_id IS NOT NULL) - 1);
 BEGIN
-	EXECUTE format('INSERT INTO eventbridge.stream_tick_%2$s SELECT t.* FROM eventbridge.stream_tick_%1$s AS t WHERE t.tick >= $1',
-		turn, to_turn) USING keep_from;
+	EXECUTE format('
+		INSERT INTO eventbridge.stream_tick_%2$s
+		SELECT t.* FROM eventbridge.stream_tick_%1$s AS t WHERE t.tick >= $1',
+		set_no, to_set) USING keep_from;
 	EXECUTE format('
 		INSERT INTO eventbridge.pipe_progress_%2$s (pipe_id, at, tick, number, invocations, events, event_bytes, failed,
 			partially_failed, enrichment_failed, target_failed, target_skipped, sent_to_dlq)
-		SELECT g.pipe_id, m.minute, (max(ARRAY[g.tick, g.number]))[1], (max(ARRAY[g.tick, g.number]))[2], sum(g.invocations),
-			sum(g.events), sum(g.event_bytes), sum(g.failed), sum(g.partially_failed), sum(g.enrichment_failed),
-			sum(g.target_failed), sum(g.target_skipped), sum(g.sent_to_dlq)
+		SELECT g.pipe_id, m.minute, (max(ARRAY[g.tick, g.number]))[1], (max(ARRAY[g.tick, g.number]))[2],
+			sum(g.invocations), sum(g.events), sum(g.event_bytes), sum(g.failed), sum(g.partially_failed),
+			sum(g.enrichment_failed), sum(g.target_failed), sum(g.target_skipped), sum(g.sent_to_dlq)
 		FROM eventbridge.pipe_progress_%1$s AS g JOIN eventbridge.pipe AS p USING (pipe_id),
-			LATERAL (SELECT CASE WHEN g.at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', g.at) ELSE ''-infinity'' END) AS m (minute)
-		GROUP BY g.pipe_id, m.minute', turn, to_turn);
+			LATERAL (SELECT CASE WHEN g.at > clock_timestamp() - interval ''3 h'' THEN date_trunc(''minute'', g.at)
+				ELSE ''-infinity'' END) AS m (minute)
+		GROUP BY g.pipe_id, m.minute', set_no, to_set);
 END $$;
 COMMENT ON FUNCTION _carry_over_stream_log(integer, integer) IS
 'Internal: copies what is still needed of a set of tables of the stream log into another.';
-
-/*
- * Empties a set of tables of the stream log that nobody needs any more. Raises
- * lock_not_available if somebody uses it, object_in_use if it has to stay;
- * see _empty_set.
- */
-CREATE FUNCTION _empty_stream_log(turn integer, current_turn integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	oldest_running constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
-BEGIN
-	IF eventbridge._stream_log_is_needed(turn, '3') THEN
-		RAISE object_in_use;
-	END IF;
-	EXECUTE format('LOCK TABLE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s
-		IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
-	IF eventbridge._stream_log_is_needed(turn, oldest_running) THEN
-		RAISE object_in_use;
-	END IF;
-	PERFORM eventbridge._carry_over_stream_log(turn, current_turn);
-	EXECUTE format('TRUNCATE eventbridge.stream_log_%1$s, eventbridge.stream_tick_%1$s, eventbridge.pipe_progress_%1$s', turn);
-END $$;
-COMMENT ON FUNCTION _empty_stream_log(integer, integer) IS 'Internal: empties a set of tables of the stream log.';
 
 /*
  * A stopped pipe that has nothing to read is taken along to the last tick;
@@ -1427,7 +1550,8 @@ BEGIN
 	UPDATE eventbridge.pipe_state AS y SET tick = last_tick, number = 9223372036854775807
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_position AS x USING (pipe_id)
 		LEFT JOIN eventbridge.stream_tick AS e ON e.tick = x.tick - 1
-	WHERE y.pipe_id = p.pipe_id AND p.current_state = 'STOPPED' AND p.stream_id IS NOT NULL AND x.tick < last_tick - 1000
+	WHERE y.pipe_id = p.pipe_id AND p.current_state = 'STOPPED' AND p.stream_id IS NOT NULL
+		AND x.tick < last_tick - 1000
 		AND NOT EXISTS (SELECT FROM eventbridge.stream_pack AS l
 			WHERE l.stream_id = p.stream_id AND l.xid >= coalesce(pg_snapshot_xmin(e.snapshot), '3')
 				AND eventbridge._is_unread(l.xid, l.stream_id, l.last_number));
@@ -1435,64 +1559,60 @@ END $$;
 COMMENT ON FUNCTION _advance_stopped_pipes() IS
 'Internal: moves the positions of stopped pipes that have read all there is.';
 
-/*
- * If the current set of the stream log has grown or is old, empties another
- * for the time after it, and gives its number; see _rotate.
- */
+/* See log.sql. */
 CREATE FUNCTION _rotate_stream_log() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	current_turn constant integer := (SELECT last_value FROM eventbridge.stream_turn);
+	tables constant text[] := '{stream_log,stream_tick,pipe_progress}';
+	current_set constant integer := (SELECT q.last_value FROM eventbridge.stream_turn AS q);
 	retention constant interval := (SELECT max(s.retention) FROM eventbridge.stream AS s);
-	since timestamptz;
 BEGIN
-	IF pg_total_relation_size(format('eventbridge.stream_log_%s', current_turn)::regclass)
-		+ pg_total_relation_size(format('eventbridge.stream_tick_%s', current_turn)::regclass)
-		+ pg_total_relation_size(format('eventbridge.pipe_progress_%s', current_turn)::regclass)
-		< pg_size_bytes(current_setting('eventbridge.log_segment_size')) THEN
-		EXECUTE format('SELECT captured_at FROM eventbridge.stream_log_%s ORDER BY xid LIMIT 1', current_turn) INTO since;
-		IF since IS NULL OR since > clock_timestamp() - greatest(retention / 2, '1 min') THEN
-			RETURN NULL;
-		END IF;
+	IF NOT eventbridge._set_is_full(tables, current_set, 'captured_at', retention / 2) THEN
+		RETURN NULL;
 	END IF;
 	PERFORM eventbridge._advance_stopped_pipes();
-	FOR i IN 1 .. 2 LOOP
-		BEGIN
-			PERFORM eventbridge._empty_stream_log((current_turn + i) % 3, current_turn);
-			RETURN (current_turn + i) % 3;
-		EXCEPTION WHEN lock_not_available OR object_in_use THEN
-			NULL;
-		END;
-	END LOOP;
-	RETURN NULL;
+	RETURN eventbridge._next_set(tables, current_set);
 END $$;
 COMMENT ON FUNCTION _rotate_stream_log() IS
-'Internal: finds an empty set of tables for the stream log when the current one has grown.';
+'Internal: finds an empty set of tables for the stream log when the current one is full.';
 
-/* What is past its time. */
+/*
+ * What is past its time. A stream may be gone because its table was dropped:
+ * pipes that run then read what is left, those that are stopped never will,
+ * and must not hold it.
+ */
 CREATE FUNCTION _tidy_pipes() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	DELETE FROM eventbridge.pipe_log_event AS l WHERE l.at < clock_timestamp() - interval '7 days';
+	UPDATE eventbridge.pipe AS p SET stream_id = NULL
+	WHERE p.current_state = 'STOPPED' AND p.stream_id IS NOT NULL
+		AND NOT EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.stream_id = p.stream_id);
 END $$;
-COMMENT ON FUNCTION _tidy_pipes() IS 'Internal: removes what pipes have logged long ago.';
+COMMENT ON FUNCTION _tidy_pipes() IS
+'Internal: removes what pipes have logged long ago, and their claims on streams that are gone.';
 
 /* Who manages pipes and streams is not everybody. */
 REVOKE ALL ON FUNCTION create_pipe(jsonb), _create_pipe(jsonb),
 	create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb),
-	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text), _stop_pipe(text), delete_pipe(text), _delete_pipe(text),
-	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text),
-	disable_stream(regclass), _disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
-	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream), _table_owner(oid),
-	_stream_to_grant(text, text), _put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean),
-	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer), _unpack_records(bytea, bigint, bigint),
-	_get_record_batch(text, text, integer), _latest_sequence_number(text), _pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
+	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text),
+	_stop_pipe(text), delete_pipe(text), _delete_pipe(text), enable_stream(regclass, text, interval, boolean),
+	_enable_stream(regclass, text, interval, boolean), _filter_names(event_pattern, text), disable_stream(regclass),
+	_disable_stream(regclass), _stream_is_gone(bigint), _invalidate_capture(oid), _lock_tick(), _draw_tick(),
+	_note_lane(oid), _stream_wants(oid), _stream_named(text), _find_stream(text, name), _reads_stream(name, stream),
+	_table_owner(oid), _stream_to_grant(text, text), _put_stream_permission(text, text, text, name),
+	_remove_stream_permission(text, text, text, boolean),
+	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
+	_unpack_records(bytea, bigint, bigint), _get_record_batch(text, text, integer), _latest_sequence_number(text),
+	_pipe_to_run(bigint), _pipe_ticks(bigint), _pipe_receive(bigint), _pipe_limits(bigint),
 	_pipe_put_events(bigint, text, text[]), _pipe_delete_messages(text, integer[]), _pipe_return_messages(text),
-	_pipe_count(bigint, integer, integer, integer, integer, integer, integer), _pipe_note(bigint, text, text, text, text, timestamptz),
-	_pipe_bury(pipe, text, integer, text),
-	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint), _pipe_halt(bigint, text),
-	_lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(), _set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe),
-	_pipe_destination(text), _find_pipe(text),
-	_is_unread(xid8, bigint, bigint), _stream_log_is_needed(integer, xid8), _carry_over_stream_log(integer, integer),
-	_empty_stream_log(integer, integer), _advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
+	_pipe_count(bigint, integer, integer, integer, integer, integer, integer),
+	_pipe_note(bigint, text, text, text, text, timestamptz), _pipe_bury(pipe, text, integer, text),
+	_pipe_failed(bigint, text, text, text, integer, timestamptz, integer, bigint, bigint, bigint, bigint),
+	_pipe_halt(bigint, text), _lanes_with_pipes(), _next_pipe_attempt(oid), _tidy_pipes(),
+	_set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe), _pipe_destination(text),
+	_find_pipe(text), _is_unread(xid8, bigint, bigint), _stream_log_is_needed(integer, xid8),
+	_carry_over_stream_log(integer, integer), _advance_stopped_pipes(), _rotate_stream_log(), _last_tick()
 	FROM PUBLIC;
+
+DROP FUNCTION _in_each_set(text);

@@ -30,72 +30,39 @@ COMMENT ON TABLE stream_permission IS
 
 CREATE SEQUENCE stream_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE stream_turn IS
-'Which of the three tables of the stream log is written to.';
-
-CREATE TABLE stream_log_0 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_0 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_0_xid_idx ON stream_log_0 (xid);
-
-CREATE TABLE stream_log_1 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_1 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_1_xid_idx ON stream_log_1 (xid);
-
-CREATE TABLE stream_log_2 (
-	xid xid8 NOT NULL,
-	stream_id bigint NOT NULL,
-	captured_at timestamptz NOT NULL,
-	first_number bigint NOT NULL,
-	last_number bigint NOT NULL,
-	pack bytea NOT NULL
-) WITH (autovacuum_enabled = false);
-COMMENT ON TABLE stream_log_2 IS
-'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-CREATE INDEX stream_log_2_xid_idx ON stream_log_2 (xid);
+'Which of the three sets of tables of the stream log is written to.';
 
 /* A pack fills a page, so it is not compressed, nor put elsewhere if it fits. */
-ALTER TABLE stream_log_0 ALTER COLUMN pack SET STORAGE EXTERNAL;
-ALTER TABLE stream_log_1 ALTER COLUMN pack SET STORAGE EXTERNAL;
-ALTER TABLE stream_log_2 ALTER COLUMN pack SET STORAGE EXTERNAL;
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('ALTER TABLE @extschema@.stream_log_%s SET (toast_tuple_target = %s)', i, current_setting('block_size')::integer - 32);
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE stream_log_# (
+		xid xid8 NOT NULL,
+		stream_id bigint NOT NULL,
+		captured_at timestamptz NOT NULL,
+		first_number bigint NOT NULL,
+		last_number bigint NOT NULL,
+		pack bytea NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE stream_log_# IS
+	'Packs of row images, from which the records of streams are made. Read them as stream_log.';
+	CREATE INDEX stream_log_#_xid_idx ON stream_log_# (xid);
+	ALTER TABLE stream_log_# ALTER COLUMN pack SET STORAGE EXTERNAL;
+$sql$ || format('ALTER TABLE stream_log_# SET (toast_tuple_target = %s);',
+	pg_catalog.current_setting('block_size')::integer - 32));
 
 /*
  * The first tick lies before everything. Numbers begin with 100, so that a
  * sequence number has the 21 digits at least that AWS's have, and rise
  * without a gap; the oldest go as the log's tables are emptied.
  */
-DO $$
-BEGIN
-	FOR i IN 0 .. 2 LOOP
-		EXECUTE format('CREATE TABLE @extschema@.stream_tick_%s (
-			tick bigint PRIMARY KEY,
-			at timestamptz NOT NULL,
-			snapshot pg_snapshot NOT NULL
-		) WITH (autovacuum_enabled = false)', i);
-		EXECUTE format('COMMENT ON TABLE @extschema@.stream_tick_%s IS %L', i,
-			'Lines between batches of stream records. Read them as stream_tick.');
-	END LOOP;
-END $$;
+SELECT _in_each_set($sql$
+	CREATE TABLE stream_tick_# (
+		tick bigint PRIMARY KEY,
+		at timestamptz NOT NULL,
+		snapshot pg_snapshot NOT NULL
+	) WITH (autovacuum_enabled = false);
+	COMMENT ON TABLE stream_tick_# IS
+	'Lines between batches of stream records. Read them as stream_tick.';
+$sql$);
 INSERT INTO stream_tick_0 VALUES (100, '-infinity', '3:3:');
 CREATE VIEW stream_tick WITH (security_barrier) AS
 	SELECT * FROM eventbridge.stream_tick_0 UNION ALL
@@ -153,9 +120,12 @@ CREATE FUNCTION _stream_wants(relation oid, OUT stream_id bigint, OUT label text
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT s.stream_id, s.label,
-		s.retention IS NOT NULL OR EXISTS (SELECT FROM eventbridge.pipe AS p WHERE p.stream_id = s.stream_id AND p.filters IS NULL),
-		(SELECT array_agg(DISTINCT f.filter::text) FROM eventbridge.pipe AS p, unnest(p.filters) AS f (filter) WHERE p.stream_id = s.stream_id),
-		(SELECT array_agg(DISTINCT a.oid) FROM eventbridge.pipe AS p JOIN pg_roles AS a ON a.rolname = p.role WHERE p.stream_id = s.stream_id)
+		s.retention IS NOT NULL
+			OR EXISTS (SELECT FROM eventbridge.pipe AS p WHERE p.stream_id = s.stream_id AND p.filters IS NULL),
+		(SELECT array_agg(DISTINCT f.filter::text) FROM eventbridge.pipe AS p, unnest(p.filters) AS f (filter)
+		 WHERE p.stream_id = s.stream_id),
+		(SELECT array_agg(DISTINCT a.oid) FROM eventbridge.pipe AS p JOIN pg_roles AS a ON a.rolname = p.role
+		 WHERE p.stream_id = s.stream_id)
 	FROM eventbridge.stream AS s WHERE s.relation = _stream_wants.relation;
 END $$;
 COMMENT ON FUNCTION _stream_wants(oid) IS
@@ -166,7 +136,8 @@ COMMENT ON FUNCTION _stream_wants(oid) IS
 /* A table's name as it stands in ARNs. */
 CREATE FUNCTION _table_name(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1
+	SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	WHERE c.oid = $1
 $$;
 COMMENT ON FUNCTION _table_name(oid) IS
 'Internal: schema and name of a table, as in the ARN of its stream.';
@@ -200,29 +171,33 @@ COMMENT ON VIEW streams IS
 'The streams that the current role may read: those of the tables that it owns, and those that it was granted; with their policies.';
 GRANT SELECT ON streams TO PUBLIC;
 
-CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES', retention interval DEFAULT NULL,
-							  changed boolean DEFAULT false)
+CREATE FUNCTION enable_stream(relation regclass, stream_view_type text DEFAULT 'NEW_AND_OLD_IMAGES',
+							  retention interval DEFAULT NULL, changed boolean DEFAULT false)
 RETURNS text AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION enable_stream(regclass, text, interval, boolean) IS
 'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. With changed the records of updates have a member that AWS''s have not, "changed", an array of the names of the columns whose values differ, whatever the view type. The table needs a primary key or a replica identity index.';
 
-CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval, p_changed boolean) RETURNS text
+CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval, p_changed boolean)
+RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	class record;
 	made eventbridge.stream;
 BEGIN
-	SELECT c.oid, c.relkind, c.relpersistence, c.relowner, c.relnamespace INTO class FROM pg_class AS c WHERE c.oid = p_relation;
+	SELECT c.oid, c.relkind, c.relpersistence, c.relowner, c.relnamespace INTO class FROM pg_class AS c
+	WHERE c.oid = p_relation;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'relation must not be null';
 	END IF;
 	PERFORM eventbridge._require_owner(pg_get_userbyid(class.relowner), 'table', eventbridge._table_name(p_relation));
-	IF class.relkind NOT IN ('r', 'p') OR class.relpersistence = 't' OR class.relnamespace IN ('pg_catalog'::regnamespace, 'eventbridge'::regnamespace) THEN
+	IF class.relkind NOT IN ('r', 'p') OR class.relpersistence = 't'
+		OR class.relnamespace IN ('pg_catalog'::regnamespace, 'eventbridge'::regnamespace) THEN
 		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
 			MESSAGE = format('"%s" cannot have a stream', eventbridge._table_name(p_relation)),
 			HINT = 'Only tables can, and partitioned tables, that are neither temporary nor the system''s.';
 	END IF;
-	IF p_stream_view_type IS NULL OR p_stream_view_type NOT IN ('KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE', 'NEW_AND_OLD_IMAGES') THEN
+	IF p_stream_view_type IS NULL
+		OR p_stream_view_type NOT IN ('KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE', 'NEW_AND_OLD_IMAGES') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('invalid stream view type: "%s"', p_stream_view_type),
 			HINT = 'Valid values are KEYS_ONLY, NEW_IMAGE, OLD_IMAGE and NEW_AND_OLD_IMAGES.';
@@ -230,27 +205,33 @@ BEGIN
 	IF p_retention <= interval '0' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'retention must be positive';
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = p_relation AND i.indisvalid AND (i.indisprimary OR i.indisreplident)) THEN
+	IF NOT EXISTS (SELECT FROM pg_index AS i
+			WHERE i.indrelid = p_relation AND i.indisvalid AND (i.indisprimary OR i.indisreplident)) THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
 			MESSAGE = format('table "%s" has no primary key', eventbridge._table_name(p_relation)),
 			DETAIL = 'The records of a stream say by their Keys which item changed.',
-			HINT = format('ALTER TABLE %1$s ADD PRIMARY KEY (...), or ALTER TABLE %1$s REPLICA IDENTITY USING INDEX ....', p_relation);
+			HINT = format('ALTER TABLE %1$s ADD PRIMARY KEY (...), or '
+				'ALTER TABLE %1$s REPLICA IDENTITY USING INDEX ....', p_relation);
 	END IF;
 	/* What is left of a table that had this number. */
 	DELETE FROM eventbridge.stream AS s WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = s.relation);
 	INSERT INTO eventbridge.stream (relation, stream_view_type, label, retention, changed)
-	VALUES (p_relation, p_stream_view_type, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'), p_retention,
-		coalesce(p_changed, false))
+	VALUES (p_relation, p_stream_view_type,
+		to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS'),
+		p_retention, coalesce(p_changed, false))
 	ON CONFLICT DO NOTHING RETURNING * INTO made;
 	IF made.stream_id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
 			MESSAGE = format('Table already has an enabled stream: TableName: %s', eventbridge._table_name(p_relation)),
-			DETAIL = 'AWS error code: ValidationException.', HINT = 'Disable it first: a stream''s view type cannot be changed.';
+			DETAIL = 'AWS error code: ValidationException.',
+			HINT = 'Disable it first: a stream''s view type cannot be changed.';
 	END IF;
 	IF EXISTS (SELECT FROM eventbridge.stream AS s WHERE s.relation <> p_relation
-			AND s.relation IN (SELECT relid FROM pg_partition_ancestors(p_relation) UNION ALL SELECT relid FROM pg_partition_tree(p_relation))) THEN
+			AND s.relation IN (SELECT relid FROM pg_partition_ancestors(p_relation)
+							   UNION ALL SELECT relid FROM pg_partition_tree(p_relation))) THEN
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
-			MESSAGE = format('a partition of table "%s", or what it is a partition of, has a stream', eventbridge._table_name(p_relation)),
+			MESSAGE = format('a partition of table "%s", or what it is a partition of, has a stream',
+				eventbridge._table_name(p_relation)),
 			DETAIL = 'A partitioned table''s stream has the changes of its partitions.';
 	END IF;
 	/*
@@ -258,8 +239,8 @@ BEGIN
 	 * may change the row again, a foreign key's (RI_...) among them.
 	 */
 	EXECUTE format('CREATE TRIGGER "0_eventbridge_stream" AFTER INSERT OR UPDATE OR DELETE ON %s
-		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L%s)', p_relation, 'log=on', 'view_type=' || p_stream_view_type,
-		CASE WHEN p_changed THEN ', ''changed=on''' END);
+		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L%s)',
+		p_relation, 'log=on', 'view_type=' || p_stream_view_type, CASE WHEN p_changed THEN ', ''changed=on''' END);
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "0_eventbridge_stream"', p_relation);
 	RETURN eventbridge._stream_arn(made);
 END $$;
@@ -278,7 +259,8 @@ BEGIN
 	SELECT s.* INTO found_stream FROM eventbridge.stream AS s WHERE s.relation = p_relation;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-			MESSAGE = format('table "%s" has no stream', coalesce(eventbridge._table_name(p_relation), p_relation::text));
+			MESSAGE = format('table "%s" has no stream',
+				coalesce(eventbridge._table_name(p_relation), p_relation::text));
 	END IF;
 	PERFORM eventbridge._require_owner((SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = p_relation),
 		'table', eventbridge._table_name(p_relation));
@@ -303,7 +285,8 @@ COMMENT ON VIEW stream_pack IS
 'Packs of row images, until the log''s tables are reused.';
 
 CREATE FUNCTION _unpack_records(pack bytea, after bigint, up_to bigint,
-								OUT number bigint, OUT captured_at timestamptz, OUT head text, OUT tail text) RETURNS SETOF record
+								OUT number bigint, OUT captured_at timestamptz, OUT head text, OUT tail text)
+RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'eb_unpack_records_srf' LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 50;
 COMMENT ON FUNCTION _unpack_records(bytea, bigint, bigint) IS
 'Internal: the records of a pack behind a number and up to another, their text in two parts, before and behind the sequence number.';
@@ -331,7 +314,8 @@ BEGIN
 	END IF;
 	last := eventbridge._last_tick();
 	current_one := pg_current_snapshot();
-	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
+	IF EXISTS (SELECT FROM eventbridge.stream_pack AS l
+			WHERE l.xid >= pg_snapshot_xmax(last.snapshot) AND l.xid < pg_snapshot_xmax(current_one)
 			AND pg_visible_in_snapshot(l.xid, current_one))
 		OR EXISTS (SELECT FROM eventbridge.stream_pack AS l WHERE l.xid IN (
 			SELECT x FROM pg_snapshot_xip(last.snapshot) AS x WHERE pg_visible_in_snapshot(x, current_one))) THEN
@@ -345,8 +329,8 @@ END $$;
 COMMENT ON FUNCTION _draw_tick() IS
 'Internal: ends a batch of stream records, if there are new ones.';
 
-CREATE FUNCTION _stream_batch(stream_id bigint, tick bigint, earlier pg_snapshot, later pg_snapshot, after bigint, since timestamptz,
-							  max_records integer) RETURNS TABLE (number bigint, record text)
+CREATE FUNCTION _stream_batch(stream_id bigint, tick bigint, earlier pg_snapshot, later pg_snapshot, after bigint,
+							  since timestamptz, max_records integer) RETURNS TABLE (number bigint, record text)
 AS 'MODULE_PATHNAME', 'eb_stream_batch' LANGUAGE C STRICT;
 COMMENT ON FUNCTION _stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer) IS
 'Internal: records of a stream that lie between two ticks'' snapshots, the first ones behind a number that are not too old, in their order.';
@@ -363,11 +347,13 @@ COMMENT ON FUNCTION _sequence_number(bigint, bigint) IS
 CREATE FUNCTION _stream_named(name_or_arn text) RETURNS eventbridge.stream
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	part constant text[] := regexp_match(name_or_arn, '^arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)(?:/stream/(.+))?$');
+	part constant text[] := regexp_match(name_or_arn,
+		'^arn:[^:]+:dynamodb:[^:]*:[^:]*:table/([^/]+)(?:/stream/(.+))?$');
 	found_stream eventbridge.stream;
 BEGIN
 	SELECT s.* INTO found_stream
-	FROM eventbridge.stream AS s JOIN pg_class AS c ON c.oid = s.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	FROM eventbridge.stream AS s JOIN pg_class AS c ON c.oid = s.relation
+		JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	WHERE n.nspname || '.' || c.relname = CASE WHEN strpos(coalesce(part[1], name_or_arn), '.') > 0
 			THEN coalesce(part[1], name_or_arn) ELSE 'public.' || coalesce(part[1], name_or_arn) END
 		AND s.label = coalesce(part[2], s.label);
@@ -421,7 +407,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_stream constant eventbridge.stream := eventbridge._stream_named(name_or_arn);
 BEGIN
-	PERFORM eventbridge._require_owner(eventbridge._table_owner(found_stream.relation), 'table', eventbridge._table_name(found_stream.relation));
+	PERFORM eventbridge._require_owner(eventbridge._table_owner(found_stream.relation), 'table',
+		eventbridge._table_name(found_stream.relation));
 	IF event_bus_name <> 'default' THEN
 		PERFORM eventbridge._raise('ValidationException', 'event_bus_name and stream exclude each other');
 	END IF;
@@ -439,7 +426,8 @@ $$;
 COMMENT ON FUNCTION _put_stream_permission(text, text, text, name) IS
 'Internal: lets a role, or every role if it is null, read a stream.';
 
-CREATE FUNCTION _remove_stream_permission(name_or_arn text, event_bus_name text, statement_id text, remove_all boolean) RETURNS boolean
+CREATE FUNCTION _remove_stream_permission(name_or_arn text, event_bus_name text, statement_id text, remove_all boolean)
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	granted_stream constant bigint := eventbridge._stream_to_grant(name_or_arn, event_bus_name);
@@ -488,7 +476,8 @@ CREATE FUNCTION get_record_batch(stream text, starting_position text, max_record
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION get_record_batch(text, text, integer) IS 'Internal: see get_records.';
 
-CREATE FUNCTION _get_record_batch(p_stream text, p_starting_position text, p_max_records integer) RETURNS eventbridge.stream_record[]
+CREATE FUNCTION _get_record_batch(p_stream text, p_starting_position text, p_max_records integer)
+RETURNS eventbridge.stream_record[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_stream constant eventbridge.stream := eventbridge._find_stream(p_stream, eventbridge._caller());
@@ -504,8 +493,8 @@ BEGIN
 	position := eventbridge._stream_position(p_starting_position);
 	FOR batch IN
 		SELECT t.tick, t.snapshot, t.earlier, CASE t.tick WHEN position.tick THEN position.number ELSE -1 END AS number
-		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier FROM eventbridge.stream_tick AS x
-			  WHERE x.tick >= position.tick - 1) AS t
+		FROM (SELECT x.tick, x.snapshot, lag(x.snapshot) OVER (ORDER BY x.tick) AS earlier
+			  FROM eventbridge.stream_tick AS x WHERE x.tick >= position.tick - 1) AS t
 		WHERE t.tick >= position.tick AND t.earlier IS NOT NULL ORDER BY t.tick
 	LOOP
 		SELECT array_agg(ROW(eventbridge._sequence_number(batch.tick, r.number),
@@ -520,7 +509,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _get_record_batch(text, text, integer) IS 'Internal: see get_records.';
 
-CREATE FUNCTION get_records(stream text, starting_position text DEFAULT 'TRIM_HORIZON', max_records integer DEFAULT 1000)
+CREATE FUNCTION get_records(stream text, starting_position text DEFAULT 'TRIM_HORIZON',
+							max_records integer DEFAULT 1000)
 RETURNS SETOF stream_record
 LANGUAGE sql SET search_path = pg_catalog, pg_temp ROWS 1000 AS $$
 	SELECT * FROM unnest(eventbridge.get_record_batch($1, $2, $3))

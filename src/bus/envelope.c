@@ -30,6 +30,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/parse.h"
 #include "settings.h"
 
 /* AWS's limit on the nesting of a detail. */
@@ -202,8 +203,7 @@ set_binary(JsonbValue *value, Jsonb *jb)
 static Jsonb *
 parse_jsonb(const char *text)
 {
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(text)));
+	return eb_jsonb_from_text(text, strlen(text));
 }
 
 /* An empty array, made once. */
@@ -255,7 +255,7 @@ eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
 			   no_resources());
 	set_binary(&pairs[8].value,
 			   event->detail_jsonb ? event->detail_jsonb :
-			   parse_jsonb(pnstrdup(event->detail, event->detail_len)));
+			   eb_jsonb_from_text(event->detail, event->detail_len));
 
 	value->type = jbvObject;
 	value->val.object.nPairs = lengthof(keys);

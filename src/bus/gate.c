@@ -15,6 +15,10 @@
  * _f is reached in this way only: called by itself it fails, also for those
  * who were granted EXECUTE on everything in the schema.
  *
+ * What is wrong with a request is an error with a message of its own.  That
+ * it was found deep inside _f is nobody's business, so the context of such an
+ * error begins with whatever called f.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -65,12 +69,46 @@ find_inner(Oid outer)
 	return inner;
 }
 
+/* The line of an error's context behind which the caller's lines begin. */
+#define GATE_CONTEXT "management function of eventbridge"
+
+static void
+gate_error_context(void *arg)
+{
+	errcontext(GATE_CONTEXT);
+}
+
+/* Throws the error that was caught again, without the lines of _f. */
+static void
+rethrow_from_gate(MemoryContext context)
+{
+	ErrorData  *error;
+	char	   *caller;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	if (error->context != NULL &&
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTERNAL_ERROR &&
+		(caller = strstr(error->context, GATE_CONTEXT)) != NULL)
+	{
+		caller += strlen(GATE_CONTEXT);
+		error->context = *caller == '\n' ? caller + 1 : NULL;
+	}
+	ReThrowError(error);
+}
+
 /* Every public management function. */
 Datum
 eb_gate(PG_FUNCTION_ARGS)
 {
 	FmgrInfo   *inner = fcinfo->flinfo->fn_extra;
 	Oid			outer_caller = gate_caller;
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback error_context = {
+		.previous = error_context_stack,
+		.callback = gate_error_context
+	};
 	Datum		result;
 
 	LOCAL_FCINFO(call, FUNC_MAX_ARGS);
@@ -90,13 +128,17 @@ eb_gate(PG_FUNCTION_ARGS)
 	gate_caller = GetUserId();
 	PG_TRY();
 	{
+		error_context_stack = &error_context;
 		result = FunctionCallInvoke(call);
+		error_context_stack = error_context.previous;
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		gate_caller = outer_caller;
+		rethrow_from_gate(context);
 	}
 	PG_END_TRY();
+	gate_caller = outer_caller;
 
 	fcinfo->isnull = call->isnull;
 	return result;

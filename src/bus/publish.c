@@ -18,6 +18,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/parse.h"
 
 EbPublishSink eb_publish_sink = NULL;
 
@@ -81,9 +82,7 @@ eb_bus_publish(int64 bus_id, const EbPublishedEvent *event, Jsonb *parsed)
 	work = create_work_context();
 	oldcontext = MemoryContextSwitchTo(work);
 	if (parsed == NULL)
-		parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													CStringGetDatum(pnstrdup(event->text,
-																			 event->text_len))));
+		parsed = eb_jsonb_from_text(event->text, event->text_len);
 	value.type = jbvBinary;
 	value.val.binary.data = &parsed->root;
 	value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);

@@ -34,6 +34,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/parse.h"
 
 PG_FUNCTION_INFO_V1(eb_put_events_jsonb);
 PG_FUNCTION_INFO_V1(eb_put_events_text);
@@ -226,10 +227,24 @@ check_time(TimestampTz time)
 	return time;
 }
 
+static void
+time_error_context(void *arg)
+{
+	errcontext("Entries[%d].Time", *(int *) arg);
+}
+
 static TimestampTz
 read_time(int index, const JsonbValue *value)
 {
+	ErrorContextCallback error_context = {
+		.previous = error_context_stack,
+		.callback = time_error_context,
+		.arg = &index
+	};
+	TimestampTz result;
 	Datum		time;
+
+	error_context_stack = &error_context;
 
 	if (value->type == jbvNumeric)
 		time = DirectFunctionCall1(float8_timestamptz,
@@ -246,7 +261,9 @@ read_time(int index, const JsonbValue *value)
 		wrong_type(index, "Time", "a string or a number");
 		return 0;				/* keep compiler quiet */
 	}
-	return check_time(DatumGetTimestampTz(time));
+	result = check_time(DatumGetTimestampTz(time));
+	error_context_stack = error_context.previous;
+	return result;
 }
 
 /* The detail's text: that of a string, or of an object. */
@@ -514,9 +531,9 @@ Datum
 eb_put_events_text(PG_FUNCTION_ARGS)
 {
 	char	   *json = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Datum		request = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	int			len = strlen(json);
 
-	PG_RETURN_JSONB_P(put_entries(DatumGetJsonbP(request), json, strlen(json)));
+	PG_RETURN_JSONB_P(put_entries(eb_jsonb_from_text(json, len), json, len));
 }
 
 /* ------------------------------ put_event ------------------------------ */

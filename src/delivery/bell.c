@@ -172,15 +172,9 @@ eb_worker_sleep(PG_FUNCTION_ARGS)
 
 	fall_asleep(lane);
 	initStringInfo(&buf);
-	for (int i = 0; i < EB_LOG_TURNS; i++)
-	{
-		char		name[NAMEDATALEN];
-
-		snprintf(name, sizeof(name), "delivery_log_%d", i);
-		append_writers(&buf, eb_relation(name));
-		snprintf(name, sizeof(name), "stream_log_%d", i);
-		append_writers(&buf, eb_relation(name));
-	}
+	for (EbAppendLog *log = eb_append_logs(); log != NULL; log = log->next)
+		for (int i = 0; i < EB_LOG_SETS; i++)
+			append_writers(&buf, eb_append_table(log, i));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len));
 }
 

@@ -177,8 +177,8 @@ extern int	eb_guc_worker_idle_time;
 extern void eb_delivery_init(void);
 
 /* log.c */
+extern EbAppendLog eb_delivery_log;
 extern void eb_log_init(void);
-extern int	eb_log_turn(void);
 extern void eb_log_fetch(EbBatch *batch, int max_deliveries);
 
 /* ledger.c */
@@ -262,6 +262,10 @@ extern void eb_bell_channel(Oid lane, char *channel);
 /* launcher.c */
 extern void eb_launcher_init(void);
 extern void eb_launcher_wake(const Oid *lanes, int nlanes);
+extern void eb_launcher_withdraw(Oid database);
 extern bool eb_worker_lane(Oid *lane);
+
+/* withdraw.c */
+extern void eb_withdraw_init(void);
 
 #endif							/* EB_DELIVERY_H */

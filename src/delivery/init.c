@@ -67,7 +67,7 @@ define_settings(void)
 							 "Start background workers for deliveries, if the library is preloaded.",
 							 NULL,
 							 &eb_guc_background_workers, true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("eventbridge.worker_idle_time",
 							"Time after which a background worker without work ends, until it is needed again.",
 							NULL,

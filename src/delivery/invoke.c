@@ -52,6 +52,7 @@
 
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "json/parse.h"
 
 static TimeoutId invocation_timer = MAX_TIMEOUTS;
 static volatile sig_atomic_t timed_out = false;
@@ -95,7 +96,8 @@ input_argument(const EbInvocation *invocation)
 {
 	if (invocation->input_jsonb != NULL)
 		return JsonbPGetDatum(invocation->input_jsonb);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(invocation->input));
+	return JsonbPGetDatum(eb_jsonb_from_text(invocation->input,
+											 strlen(invocation->input)));
 }
 
 /*

@@ -8,18 +8,21 @@
  * per role that has function targets, connected as that role.  Workers are
  * started when somebody commits work for their lane, and after a restart of
  * the server once per database.  A worker that has had nothing to do for
- * eventbridge.worker_idle_time ends, so that it does not stand in the way of
- * DROP DATABASE; it leaves behind when its next retry is due.
+ * eventbridge.worker_idle_time ends; it leaves behind when its next retry is
+ * due.  Workers also end when a command wants their database for itself, see
+ * withdraw.c.
  *
  * Shared memory holds a slot per database and lane.
  *
  *	lock		protects the set of slots, and database, lane, state, pid,
- *				latch, start_at and failures of each
+ *				latch, start_at, failures and retry_at of each
  *	wanted		set by who commits work, under a shared lock at least;
  *				cleared by the worker before it looks for work.  A worker
  *				that finds it set under the exclusive lock does not end.
  *	ring		set together with wanted if a client may have to be notified:
  *				with eventbridge.bell = latch the worker does that
+ *	leave		set under the exclusive lock: the worker is to end, but is still
+ *				wanted
  *
  * A worker is told of its slot by the slot's number; what it serves stands
  * there.  When it ends, in whatever way, it marks the slot as idle, and if
@@ -44,13 +47,16 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/rel.h"
@@ -68,13 +74,18 @@
 #define FIRST_PAUSE		1
 #define LONGEST_PAUSE	60
 
+/* Milliseconds that workers have to leave a database. */
+#define WITHDRAWAL		5000
+
 /*
- * Milliseconds from one look for work to the next, if it found a little, and
- * if it found more than MANY.
+ * Milliseconds from one look for work to the next, by how many deliveries
+ * come in a second.
  */
-#define PACE			5
-#define MANY			20
-#define BUSY_PACE		20
+static const struct
+{
+	int			rate;
+	int			pace;
+}			paces[] = {{1000, 5}, {4000, 20}, {INT_MAX, 50}};
 
 typedef enum SlotState
 {
@@ -89,12 +100,14 @@ typedef struct Slot
 	SlotState	state;
 	Oid			database;
 	Oid			lane;
+	int			pid;			/* of the running worker, else 0 */
 	Latch	   *latch;			/* of the running worker, else NULL */
 	TimestampTz start_at;		/* not before */
 	int			failures;		/* in a row */
 	TimestampTz retry_at;		/* wanted then; 0 if never */
 	volatile bool wanted;
 	volatile bool ring;
+	volatile bool leave;
 } Slot;
 
 typedef struct SharedState
@@ -204,6 +217,48 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 	LWLockRelease(shared->piece.lock);
 }
 
+/*
+ * Ends the workers that are connected to this database, and waits some seconds
+ * until they are gone.  The caller holds a lock that keeps others from
+ * connecting.
+ */
+void
+eb_launcher_withdraw(Oid database)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WITHDRAWAL);
+	int			pids[MAX_SLOTS];
+	int			npids = 0;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_SLOTS; i++)
+	{
+		Slot	   *slot = &shared->slots[i];
+
+		if (slot->state == SLOT_RUNNING && slot->database == database)
+		{
+			slot->leave = true;
+			kill(slot->pid, SIGTERM);
+			pids[npids++] = slot->pid;
+		}
+	}
+	LWLockRelease(shared->piece.lock);
+
+	while (npids > 0 && GetCurrentTimestamp() < end)
+	{
+		if (BackendPidGetProc(pids[npids - 1]) == NULL)
+		{
+			npids--;
+			continue;
+		}
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
 /* ---- launcher ---- */
 
 /* A slot for every database that can be connected to. */
@@ -238,19 +293,48 @@ add_databases(void)
 	CommitTransactionCommand();
 }
 
-/* Does the slot's database still exist? */
-static bool
-database_exists(Oid database)
+typedef enum Admission
 {
-	bool		exists;
+	CONNECT_NOW,
+	CONNECT_LATER,
+	CONNECT_NEVER				/* database or role is gone */
+} Admission;
 
+/*
+ * Can a worker for this lane connect to the database?  Not while a command has
+ * locked it, which may be about to drop it, and not if it allows no connections.
+ */
+static Admission
+ask_admission(Oid database, Oid lane)
+{
+	Admission	admission = CONNECT_NEVER;
+	LOCKTAG		tag;
+	HeapTuple	tuple;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
 	StartTransactionCommand();
-	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+	if (LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		admission = CONNECT_LATER;
+	else
+	{
+		/* What the lock's last holder has committed. */
+		AcceptInvalidationMessages();
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+		if (HeapTupleIsValid(tuple))
+		{
+			if (lane == EB_LANE_ANY ||
+				SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lane)))
+				admission = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn ?
+					CONNECT_NOW : CONNECT_LATER;
+			ReleaseSysCache(tuple);
+		}
+	}
 	CommitTransactionCommand();
-	return exists;
+	return admission;
 }
 
-static void
+/* Starts the slot's worker.  Returns when to try again, or 0. */
+static TimestampTz
 start_worker(int number)
 {
 	Slot	   *slot = &shared->slots[number];
@@ -260,8 +344,9 @@ start_worker(int number)
 		.bgw_restart_time = BGW_NEVER_RESTART,
 		.bgw_main_arg = Int32GetDatum(number)
 	};
-	bool		exists = database_exists(slot->database);
+	Admission	admission = ask_admission(slot->database, slot->lane);
 	BackgroundWorkerHandle *handle;
+	TimestampTz again = 0;
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
 			 "eventbridge");
@@ -273,20 +358,28 @@ start_worker(int number)
 			 slot->database, slot->lane);
 
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
-	slot->state = exists ? SLOT_STARTING : SLOT_FREE;
+	if (admission == CONNECT_NOW)
+		slot->state = SLOT_STARTING;
+	else if (admission == CONNECT_NEVER)
+		slot->state = SLOT_FREE;
+	else
+		slot->start_at = again =
+			GetCurrentTimestamp() + FIRST_PAUSE * USECS_PER_SEC;
 	LWLockRelease(shared->piece.lock);
-	if (!exists)
-		return;
+	if (admission != CONNECT_NOW)
+		return again;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 		slot->state = SLOT_IDLE;
-		slot->start_at = GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
+		slot->start_at = again =
+			GetCurrentTimestamp() + LONGEST_PAUSE * USECS_PER_SEC;
 		LWLockRelease(shared->piece.lock);
 		ereport(WARNING,
 				(errmsg("eventbridge could not start a background worker"),
 				 errhint("max_worker_processes may be too low.")));
 	}
+	return again;
 }
 
 /*
@@ -316,8 +409,8 @@ start_workers(void)
 		}
 		LWLockRelease(shared->piece.lock);
 		if (start)
-			start_worker(i);
-		else if (due > now)
+			due = start_worker(i);
+		if (due > now)
 			wait = Min(wait, (long) ((due - now) / 1000) + 1);
 	}
 	return wait;
@@ -381,9 +474,12 @@ static void
 leave_slot(int code, Datum arg)
 {
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
+	my_slot->pid = 0;
 	my_slot->latch = NULL;
 	my_slot->state = SLOT_IDLE;
-	if (!my_end_is_clean)
+	if (my_slot->leave)
+		my_slot->wanted = true;
+	else if (!my_end_is_clean)
 	{
 		int			pause = Min(FIRST_PAUSE << Min(my_slot->failures, 6),
 								LONGEST_PAUSE);
@@ -404,7 +500,9 @@ enter_slot(int number)
 	before_shmem_exit(leave_slot, (Datum) 0);
 	LWLockAcquire(shared->piece.lock, LW_EXCLUSIVE);
 	my_slot->state = SLOT_RUNNING;
+	my_slot->pid = MyProcPid;
 	my_slot->latch = MyLatch;
+	my_slot->leave = false;
 	my_slot->wanted = true;
 	my_slot->retry_at = 0;
 	LWLockRelease(shared->piece.lock);
@@ -412,7 +510,8 @@ enter_slot(int number)
 
 /*
  * Ends the worker for want of work, unless some has come just now; returns in
- * that case.
+ * that case.  What comes from now on finds the slot wanted when leave_slot has
+ * left it.
  */
 static void
 end_worker(TimestampTz retry_at, bool forget)
@@ -426,8 +525,6 @@ end_worker(TimestampTz retry_at, bool forget)
 	my_slot->wanted = false;
 	my_slot->failures = 0;
 	my_slot->retry_at = retry_at;
-	my_slot->latch = NULL;
-	my_slot->state = SLOT_IDLE;
 	my_end_is_clean = true;
 	LWLockRelease(shared->piece.lock);
 	proc_exit(0);
@@ -563,24 +660,32 @@ work_once(TimestampTz *retry_at)
 /*
  * Under load, what comes within a pause is delivered together: looking for work
  * costs as much as tens of deliveries, and writers would pay for it.  The
- * first event after a rest does not wait.  Our latch may be set: it is looked
- * at afterwards.
+ * first event after a rest does not wait.  "began" and "since" are when the
+ * last look began and the one before, and what it found came in between.  Our
+ * latch may be set: it is looked at afterwards.
  */
 static void
-pause_until(TimestampTz end)
+pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
 {
-	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													   end);
+	double		rate = (double) ndeliveries * USECS_PER_SEC / Max(began - since, 1);
+	int			i = 0;
+	long		wait;
 
+	while (rate > paces[i].rate && i < lengthof(paces) - 1)
+		i++;
+	wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(began,
+																	   paces[i].pace));
 	if (wait > 0)
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
-						 PG_WAIT_EXTENSION);
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(wait, paces[i].pace), PG_WAIT_EXTENSION);
 }
 
 void
 eb_worker_main(Datum arg)
 {
 	TimestampTz idle_since;
+	TimestampTz began;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -589,17 +694,19 @@ eb_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database,
 											  my_slot->lane,
 											  EB_BGWORKER_ROLE_FLAGS);
-	idle_since = GetCurrentTimestamp();
+	idle_since = began = GetCurrentTimestamp();
 
 	for (;;)
 	{
-		TimestampTz began;
+		TimestampTz since = began;
 		TimestampTz now;
 		TimestampTz retry_at = 0;
 		int64		ndeliveries;
 		long		wait;
 
 		ResetLatch(MyLatch);
+		if (my_slot->leave)
+			proc_exit(0);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -620,9 +727,7 @@ eb_worker_main(Datum arg)
 		{
 			idle_since = now;
 			my_slot->failures = 0;
-			pause_until(TimestampTzPlusMilliseconds(began,
-													ndeliveries > MANY ?
-													BUSY_PACE : PACE));
+			pause_after_look(since, began, ndeliveries);
 			continue;
 		}
 		if (now - idle_since > eb_guc_worker_idle_time * USECS_PER_SEC)
@@ -658,4 +763,5 @@ eb_launcher_init(void)
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "eventbridge launcher");
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "eventbridge launcher");
 	RegisterBackgroundWorker(&worker);
+	eb_withdraw_init();
 }

@@ -138,22 +138,10 @@ read_batch(EbBatch *batch)
 	read_position(&batch->to, LEDGER_TO_SNAPSHOT);
 }
 
-/* One statement per set of tables, so one plan per set. */
-static void
-insert_row(const char *sql_format, SPIPlanPtr *plans, int nargs,
-		   const Oid *types, Datum *values)
-{
-	int			turn = eb_log_turn();
-	char	   *sql = psprintf(sql_format, turn);
-
-	eb_internal_execute(&plans[turn], sql, nargs, types, values, NULL);
-	pfree(sql);
-}
-
 static void
 write_batch(const EbBatch *batch, Datum open)
 {
-	static SPIPlanPtr plans[EB_LOG_TURNS];
+	static SPIPlanPtr plans[EB_LOG_SETS];
 	static const Oid types[] = {OIDOID, INT8OID, TEXTOID, INT8OID, INT4OID,
 	TEXTOID, INT8OID, INT4OID, INT8ARRAYOID};
 	Datum		values[9] = {
@@ -170,26 +158,28 @@ write_batch(const EbBatch *batch, Datum open)
 
 	if (batch->number == 1)
 		eb_order_forget(batch->lane);
-	insert_row("INSERT INTO eventbridge.delivery_ledger_%d"
-			   " (lane, batch, done, from_snapshot, from_xid, from_no,"
-			   " to_snapshot, to_xid, to_no, open)"
-			   " VALUES ($1, $2, false, $3::pg_snapshot, $4, $5,"
-			   " $6::pg_snapshot, $7, $8, $9)",
-			   plans, 9, types, values);
+	eb_append_execute(&eb_delivery_log, plans,
+					  "INSERT INTO eventbridge.delivery_ledger_%d"
+					  " (lane, batch, done, from_snapshot, from_xid, from_no,"
+					  " to_snapshot, to_xid, to_no, open)"
+					  " VALUES ($1, $2, false, $3::pg_snapshot, $4, $5,"
+					  " $6::pg_snapshot, $7, $8, $9)",
+					  9, types, values, NULL);
 }
 
 /* Says that the batch is done; commits with its effects. */
 void
 eb_ledger_finish(const EbBatch *batch)
 {
-	static SPIPlanPtr plans[EB_LOG_TURNS];
+	static SPIPlanPtr plans[EB_LOG_SETS];
 	static const Oid types[] = {OIDOID, INT8OID};
 	Datum		values[2] = {ObjectIdGetDatum(batch->lane),
 	Int64GetDatum(batch->number)};
 
-	insert_row("INSERT INTO eventbridge.delivery_ledger_%d (lane, batch, done)"
-			   " VALUES ($1, $2, true)",
-			   plans, 2, types, values);
+	eb_append_execute(&eb_delivery_log, plans,
+					  "INSERT INTO eventbridge.delivery_ledger_%d"
+					  " (lane, batch, done) VALUES ($1, $2, true)",
+					  2, types, values, NULL);
 }
 
 static bool

@@ -54,14 +54,14 @@
  * has what waits for its turn, because its target wants events in order; see
  * order.c.
  *
- * Rotation.  When the current set has grown, any set may follow it that is
- * empty, or can be emptied: whoever maintains locks its tables with NOWAIT,
- * checks that every row has passed in each of its lanes and is older than
- * eventbridge.log_retention, carries over what the ledger's last rows and
- * the counters say, and truncates.  A reader (pg_dump, for one) or a
+ * Rotation.  When the current set has grown or is old, any set may follow it
+ * that is empty, or can be emptied: whoever maintains locks its tables with
+ * NOWAIT, checks that every row has passed in each of its lanes and is older
+ * than eventbridge.log_retention, carries over what the ledger's last rows
+ * and the counters say, and truncates.  A reader (pg_dump, for one) or a
  * writer's open transaction makes that fail; then the current set goes on
  * growing.  Readers of ours give their lock on the log back as soon as a
- * batch is read.
+ * batch is read.  All logs rotate in this way: sql/parts/log.sql.
  *
  * Elsewhere.  Transaction numbers mean nothing in another cluster.  pg_dump
  * takes along only rows that are owed to somebody, and when they are loaded, a
@@ -111,20 +111,14 @@ enum
 	LOG_NATTS = LOG_EVENT
 };
 
-static EbAppendLog delivery_log = {
+EbAppendLog eb_delivery_log = {
 	.name = "delivery_log",
+	.index_suffix = "xid_no_idx",
 	.turn = "delivery_turn"
 };
 
 /* Number of the transaction's next event. */
 static int32 next_no = 0;
-
-/* Which set is written to. */
-int
-eb_log_turn(void)
-{
-	return eb_append_turn(&delivery_log);
-}
 
 /* ---- appending ---- */
 
@@ -174,7 +168,7 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 		PointerGetDatum(cstring_to_text_with_len(event->text,
 												 event->text_len));
 
-	eb_append_row(&delivery_log, GetCurrentSubTransactionId(), values, nulls);
+	eb_append_row(&eb_delivery_log, GetCurrentSubTransactionId(), values, nulls);
 	pfree(DatumGetPointer(values[LOG_TARGETS - 1]));
 	pfree(DatumGetPointer(values[LOG_LANES - 1]));
 	pfree(DatumGetPointer(values[LOG_EVENT - 1]));
@@ -305,7 +299,7 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 	const EbLogPosition until = batch->to;
 	bool		more = true;
 
-	for (int i = 0; i < EB_LOG_TURNS; i++)
+	for (int i = 0; i < EB_LOG_SETS; i++)
 	{
 		ScanKeyData keys[2];
 
@@ -325,7 +319,7 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 		LogCursor  *next = NULL;
 
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < EB_LOG_TURNS; i++)
+		for (int i = 0; i < EB_LOG_SETS; i++)
 		{
 			LogCursor  *c = &cursors[i];
 
@@ -353,7 +347,7 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 		advance_cursor(next);
 	}
 
-	for (int i = 0; i < EB_LOG_TURNS; i++)
+	for (int i = 0; i < EB_LOG_SETS; i++)
 		systable_endscan_ordered(cursors[i].scan);
 	return more;
 }
@@ -367,7 +361,7 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 void
 eb_log_fetch(EbBatch *batch, int max_deliveries)
 {
-	LogCursor	cursors[EB_LOG_TURNS];
+	LogCursor	cursors[EB_LOG_SETS];
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	const EbLogPosition *from = &batch->from;
 	const EbLogPosition until = batch->to;
@@ -376,17 +370,9 @@ eb_log_fetch(EbBatch *batch, int max_deliveries)
 	batch->rows = NIL;
 	batch->ndeliveries = 0;
 	batch->nscanned = 0;
-	for (int i = 0; i < EB_LOG_TURNS; i++)
-	{
-		char		name[NAMEDATALEN];
-
-		snprintf(name, sizeof(name), "delivery_log_%d", i);
-		cursors[i].rel = table_open(eb_relation(name),
-									AccessShareLock);
-		snprintf(name, sizeof(name), "delivery_log_%d_xid_no_idx", i);
-		cursors[i].index = index_open(eb_relation(name),
-									  AccessShareLock);
-	}
+	for (int i = 0; i < EB_LOG_SETS; i++)
+		cursors[i].rel = eb_append_open(&eb_delivery_log, i, AccessShareLock,
+										&cursors[i].index);
 
 	/* Those that ran before and have ended meanwhile. */
 	for (int i = 0; i < from->nxip && more; i++)
@@ -401,7 +387,7 @@ eb_log_fetch(EbBatch *batch, int max_deliveries)
 		read_range(batch, cursors, snapshot, from->xmax,
 				   Max(until.xmax, until.part_xid + 1), max_deliveries);
 
-	for (int i = 0; i < EB_LOG_TURNS; i++)
+	for (int i = 0; i < EB_LOG_SETS; i++)
 	{
 		index_close(cursors[i].index, AccessShareLock);
 		table_close(cursors[i].rel, AccessShareLock);
@@ -417,6 +403,6 @@ void
 eb_log_init(void)
 {
 	eb_publish_sink = append_event;
-	eb_append_register(&delivery_log);
+	eb_append_register(&eb_delivery_log);
 	RegisterXactCallback(log_xact_callback, NULL);
 }

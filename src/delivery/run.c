@@ -338,37 +338,31 @@ run_retries(Oid lane, int64 max_deliveries, bool procedures_may_commit)
 #define TIDY_INTERVAL		(10 * USECS_PER_SEC)
 
 /*
- * Turns to another table; see log.c, "Rotation".  The sequence is advanced
- * after commit, so that no writer waits for the lock of who empties it.
+ * Has each log go on in another set of its tables, if it is time and one is
+ * free; see log.c, "Rotation".  The sequence is advanced after commit, so that
+ * no writer waits for the lock of who empties the set.
  */
 static void
-rotate(SPIPlanPtr *rotate_plan, const char *rotate_sql,
-	   SPIPlanPtr *turn_plan, const char *turn_sql)
+rotate(void)
 {
 	static const Oid types[] = {INT4OID};
-	bool		isnull;
-	Datum		next;
 
-	eb_internal_execute(rotate_plan, rotate_sql, 0, NULL, NULL, NULL);
-	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	commit();
-	if (!isnull)
+	for (EbAppendLog *log = eb_append_logs(); log != NULL; log = log->next)
 	{
-		eb_internal_execute(turn_plan, turn_sql, 1, types, &next, NULL);
+		char	   *sql = psprintf("SELECT eventbridge._rotate_%s()", log->name);
+		Datum		next;
+		bool		isnull;
+
+		eb_internal_execute(&log->rotate_plan, sql, 0, NULL, NULL, NULL);
+		next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+							 &isnull);
+		commit();
+		if (isnull)
+			continue;
+		sql = psprintf("SELECT setval('eventbridge.%s', $1)", log->turn);
+		eb_internal_execute(&log->turn_plan, sql, 1, types, &next, NULL);
 		eb_commit_lazily();
 	}
-}
-
-static void
-rotate_all(void)
-{
-	static SPIPlanPtr plans[4] = {NULL};
-
-	rotate(&plans[0], "SELECT eventbridge._rotate()",
-		   &plans[1], "SELECT setval('eventbridge.delivery_turn', $1)");
-	rotate(&plans[2], "SELECT eventbridge._rotate_stream_log()",
-		   &plans[3], "SELECT setval('eventbridge.stream_turn', $1)");
 }
 
 /*
@@ -395,7 +389,7 @@ maintain(void)
 							0, NULL, NULL, NULL);
 		eb_commit_lazily();
 	}
-	rotate_all();
+	rotate();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
 }
 

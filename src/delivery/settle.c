@@ -31,7 +31,7 @@
 static void
 write_metric(const EbTarget *target)
 {
-	static SPIPlanPtr plans[EB_LOG_TURNS];
+	static SPIPlanPtr plans[EB_LOG_SETS];
 	static const Oid types[] = {INT8OID, INT4OID, INT4OID, INT4OID, INT4OID,
 	INT4OID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID};
 	Datum		values[13] = {
@@ -49,18 +49,16 @@ write_metric(const EbTarget *target)
 		Int32GetDatum(target->matched),
 		Int32GetDatum(target->matched_first)
 	};
-	int			turn = eb_log_turn();
 
-	eb_internal_execute(&plans[turn],
-						psprintf("INSERT INTO eventbridge.delivery_metric_%d"
-								 " (rule_id, target_id, first_attempts, retries,"
-								 " successes, failed, to_dlq, not_to_dlq, looped,"
-								 " start_latency, attempt_latency, latency,"
-								 " matched, matched_first)"
-								 " SELECT rule_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
-								 " FROM eventbridge.target WHERE target_id = $1",
-								 turn),
-						13, types, values, NULL);
+	eb_append_execute(&eb_delivery_log, plans,
+					  "INSERT INTO eventbridge.delivery_metric_%d"
+					  " (rule_id, target_id, first_attempts, retries,"
+					  " successes, failed, to_dlq, not_to_dlq, looped,"
+					  " start_latency, attempt_latency, latency,"
+					  " matched, matched_first)"
+					  " SELECT rule_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
+					  " FROM eventbridge.target WHERE target_id = $1",
+					  13, types, values, NULL);
 }
 
 /*

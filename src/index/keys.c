@@ -194,8 +194,9 @@ eb_key_address(EbPathHash path, const EbCidr *address)
  */
 
 /*
- * A number as an unsigned integer that grows with it.  Exponents beyond
- * what the bits hold become the least and the greatest one.
+ * A number of JSON, so neither infinite nor NaN, as an unsigned integer that
+ * grows with it.  Exponents beyond what the bits hold become the least and the
+ * greatest one.
  */
 static uint64
 encode_number(Numeric number)
@@ -205,8 +206,6 @@ encode_number(Numeric number)
 	int			exponent;
 	uint64		bits = 0;
 
-	if (numeric_is_nan(number))
-		return PAYLOAD_MASK;
 	value = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 											   NumericGetDatum(number)));
 	negative = value < 0;

@@ -3,11 +3,13 @@
  * append.c
  *	  Appending rows to a log, many at a time.
  *
- * A log lies in EB_LOG_TURNS tables of equal shape.  A sequence tells which
- * of them is written to.  It is advanced outside of transactions and read
- * without a lock; nobody relies on it: a writer who read it long ago still
- * writes a row that is found, because readers look into all tables.  So it
- * need not be read each time, either.
+ * A log consists of EB_LOG_SETS sets of tables.  What is put here goes to the
+ * table that has the log's name and the number of the set behind it; the
+ * others of the set are written by SQL.  A sequence tells which set is written
+ * to.  It is advanced outside of transactions and read without a lock; nobody
+ * relies on it: a writer who read it long ago still writes a row that is
+ * found, because readers look into all sets.  So it need not be read each
+ * time, either.  How sets are emptied is said in sql/parts/log.sql.
  *
  * Rows are buffered and written a page at a time, when there are many and
  * before commit or prepare.  A row must be written under the subtransaction
@@ -44,7 +46,7 @@
 #define FLUSH_ROWS	1000
 #define FLUSH_BYTES (1024 * 1024)
 
-/* For so many microseconds nobody asks again which table is written to. */
+/* For so many microseconds nobody asks again which set is written to. */
 #define TURN_INTERVAL	(100 * INT64CONST(1000))
 
 static EbAppendLog *logs = NULL;
@@ -57,7 +59,7 @@ forget_relations(Datum arg, Oid relid)
 	{
 		bool		concerned = !OidIsValid(relid) || relid == log->sequence;
 
-		for (int i = 0; i < EB_LOG_TURNS; i++)
+		for (int i = 0; i < EB_LOG_SETS; i++)
 			concerned = concerned || relid == log->tables[i];
 		if (concerned)
 		{
@@ -79,7 +81,7 @@ find_relations(EbAppendLog *log)
 	if (log->found)
 		return;
 	log->sequence = eb_relation(log->turn);
-	for (int i = 0; i < EB_LOG_TURNS; i++)
+	for (int i = 0; i < EB_LOG_SETS; i++)
 	{
 		snprintf(name, sizeof(name), "%s_%d", log->name, i);
 		log->tables[i] = eb_relation(name);
@@ -132,19 +134,56 @@ read_sequence(EbAppendLog *log)
 	return value;
 }
 
-/* Which table is written to, or was a moment ago. */
-int
-eb_append_turn(EbAppendLog *log)
+/* Which set is written to, or was a moment ago. */
+static int
+current_set(EbAppendLog *log)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (log->turn_read_at == 0 || now < log->turn_read_at ||
 		now - log->turn_read_at > TURN_INTERVAL)
 	{
-		log->last_turn = (int) (read_sequence(log) % EB_LOG_TURNS);
+		log->last_turn = (int) (read_sequence(log) % EB_LOG_SETS);
 		log->turn_read_at = now;
 	}
 	return log->last_turn;
+}
+
+/* The table of a set that rows are appended to. */
+Oid
+eb_append_table(EbAppendLog *log, int set_no)
+{
+	find_relations(log);
+	return log->tables[set_no];
+}
+
+/* Opens it, and its readers' index, both with the lock. */
+Relation
+eb_append_open(EbAppendLog *log, int set_no, LOCKMODE mode, Relation *index)
+{
+	Relation	rel = open_found(log, &log->tables[set_no], mode);
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "%s_%d_%s", log->name, set_no,
+			 log->index_suffix);
+	*index = index_open(eb_relation(name), mode);
+	return rel;
+}
+
+/*
+ * Runs a statement of ours on the set that is written to, whose number stands
+ * for the %d in it.  "plans" has a plan for each set.  SPI must be connected.
+ */
+void
+eb_append_execute(EbAppendLog *log, SPIPlanPtr *plans, const char *sql,
+				  int nargs, const Oid *types, Datum *values,
+				  const char *nulls)
+{
+	int			set_no = current_set(log);
+	char	   *statement = psprintf(sql, set_no);
+
+	eb_internal_call(&plans[set_no], statement, nargs, types, values, nulls);
+	pfree(statement);
 }
 
 /* Takes the shape of a row from one of the tables. */
@@ -234,9 +273,9 @@ insert_index_entries(Relation rel, Oid index_oid, TupleTableSlot **slots,
 static void
 write_rows(EbAppendLog *log, int first)
 {
-	int			turn = eb_append_turn(log);
+	int			set_no = current_set(log);
 	int			nrows = log->nrows - first;
-	Relation	rel = open_found(log, &log->tables[turn], RowExclusiveLock);
+	Relation	rel = open_found(log, &log->tables[set_no], RowExclusiveLock);
 	List	   *indexes = RelationGetIndexList(rel);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nrows);
 	ListCell   *cell;
@@ -374,6 +413,13 @@ eb_append_register(EbAppendLog *log)
 {
 	log->next = logs;
 	logs = log;
+}
+
+/* The first of all logs. */
+EbAppendLog *
+eb_append_logs(void)
+{
+	return logs;
 }
 
 /*

@@ -161,7 +161,8 @@ hint_operator(const char *name)
 		{"ignore-case", "equals-ignore-case"},
 		{"anythingbut", "anything-but"}, {"like", "wildcard"},
 		{"contains", "wildcard"}, {"matches", "wildcard"},
-		{"ip", "cidr"}, {"present", "exists"}
+		{"ip", "cidr"}, {"present", "exists"}, {"exist", "exists"},
+		{"between", "numeric"}, {"range", "numeric"}, {"number", "numeric"}
 	};
 	char	   *folded = pstrdup(name);
 
@@ -581,6 +582,15 @@ parse_cidr(Parser *parser, const EbJson *operand, const Place *place)
 	return condition;
 }
 
+/* Is the place an element of what was probably meant as alternatives? */
+static bool
+is_or_list(const Place *place)
+{
+	const char *key = place->up != NULL ? place->up->key : NULL;
+
+	return key != NULL && pg_strcasecmp(key + (*key == '$'), "or") == 0;
+}
+
 /* One match expression, all of it but the check for a second operator. */
 static EbCondition *
 parse_operator(Parser *parser, const EbJson *operand, const Place *place)
@@ -624,6 +634,7 @@ parse_operator(Parser *parser, const EbJson *operand, const Place *place)
 	fault_at(parser, operand, place,
 			 psprintf("Unrecognized match type %s", name),
 			 meant != NULL ? psprintf("The operator is called \"%s\".", meant) :
+			 is_or_list(place) ? "Alternatives stand under \"$or\", as a list of two or more objects; none of their fields may have the name of an operator." :
 			 "An object inside a list is a match expression. A nested field is written without the list: {\"detail\": {\"state\": [\"running\"]}}.");
 	return NULL;
 }
@@ -987,6 +998,8 @@ eb_pattern_check(const char *text, int len, EbFault *fault)
 	}
 	if (root->kind != EB_JSON_OBJECT)
 	{
+		if (root->kind == EB_JSON_BROKEN && read_fault.hint == NULL)
+			read_fault.hint = pstrdup(hint_not_object(root));
 		fault_at(&parser, root, NULL, pstrdup("Filter is not an object"),
 				 root->kind == EB_JSON_BROKEN ? NULL : hint_not_object(root));
 		return NULL;

@@ -28,6 +28,7 @@
 typedef struct Reader
 {
 	JsonLexContext *lex;
+	const char *start;
 	const char *end;
 	const char *token;			/* where the current token starts */
 	JsonTokenType type;
@@ -68,11 +69,17 @@ word_at(const char *at, const char *end)
 	return pnstrdup(at, Min(p, end) - at);
 }
 
-/* What people write that JSON does not have. */
+/* What people write that JSON does not have, or forget. */
 static char *
-hint_for_character(char c, const char *at, const char *end)
+hint_for_character(Reader *reader, const char *expected)
 {
-	switch (c)
+	const char *at = reader->token;
+	const char *end = reader->end;
+	const char *before = at;
+
+	while (before > reader->start && strchr(" \t\r\n", before[-1]) != NULL)
+		before--;
+	switch (*at)
 	{
 		case '#':
 			return "JSON has no comments; remove the text from \"#\" to the end of the line.";
@@ -84,10 +91,29 @@ hint_for_character(char c, const char *at, const char *end)
 			return "JSON strings stand in double quotes.";
 		case ']':
 		case '}':
-			return "Remove the comma before the closing bracket.";
+			if (before > reader->start && before[-1] == ',')
+				return "Remove the comma before the closing bracket.";
+			if (before > reader->start && before[-1] == ':')
+				return "A value is missing.";
+			if (strstr(expected, *at == '}' ? "Array" : "Object entries") != NULL)
+				return *at == '}' ? "A \"]\" is missing before it." : "A \"}\" is missing before it.";
+			return NULL;
 		default:
 			return NULL;
 	}
+}
+
+/* What a word that is no literal of JSON was meant to be. */
+static char *
+hint_for_word(const char *word)
+{
+	if (pg_strcasecmp(word, "true") == 0 || pg_strcasecmp(word, "false") == 0 ||
+		pg_strcasecmp(word, "null") == 0)
+		return "JSON has true, false and null in lower case.";
+	if (pg_strcasecmp(word, "none") == 0 || pg_strcasecmp(word, "nil") == 0 ||
+		pg_strcasecmp(word, "undefined") == 0)
+		return "JSON's word for it is null.";
+	return "Strings stand in double quotes.";
 }
 
 /* The text of a character as a message quotes it. */
@@ -116,13 +142,16 @@ fault_unexpected(Reader *reader, const char *expected)
 		return;
 	}
 
-	hint = hint_for_character(*at, at, reader->end);
+	hint = hint_for_character(reader, expected);
 	if (isalpha((unsigned char) *at) || IS_HIGHBIT_SET(*at))
 	{
 		if (strncmp(expected, "double-quote", 12) == 0 && hint == NULL)
 			hint = "Names stand in double quotes.";
 		if (strncmp(expected, "a valid value", 13) == 0)
 		{
+			/* What stands for the whole text is not a forgotten quote. */
+			if (hint == NULL && reader->depth > 0)
+				hint = hint_for_word(word_at(at, reader->end));
 			set_syntax_fault(reader, at,
 							 psprintf("Unrecognized token '%s': was expecting " EXPECTED_VALUE,
 									  word_at(at, reader->end)), hint);
@@ -403,6 +432,7 @@ eb_json_read(const char *text, int len, EbFault *fault)
 	EbJson	   *value;
 
 	reader.lex = eb_make_json_lex_context((char *) text, len);
+	reader.start = text;
 	reader.end = text + len;
 	reader.fault = fault;
 
@@ -414,8 +444,11 @@ eb_json_read(const char *text, int len, EbFault *fault)
 	 * Text after the value is refused, though AWS's engine ignores it: no one
 	 * writes it on purpose.
 	 */
-	if (fault->message == NULL && next_token(&reader, NULL) &&
-		reader.type != JSON_TOKEN_END)
+	if (fault->message != NULL)
+		return value;
+	if (!next_token(&reader, NULL))
+		fault->hint = "Remove what follows the closing bracket.";
+	else if (reader.type != JSON_TOKEN_END)
 		set_syntax_fault(&reader, reader.token,
 						 psprintf("%s: was expecting the end of the text", character_at(reader.token)),
 						 "Remove what follows the closing bracket.");

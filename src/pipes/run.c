@@ -151,12 +151,10 @@ release(EbPipe *pipe)
 static void
 settle(EbPipe *pipe, const Progress *progress)
 {
-	static SPIPlanPtr plans[EB_LOG_TURNS];
+	static SPIPlanPtr plans[EB_LOG_SETS];
 	static const Oid types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
 	INT8OID, INT8OID};
 	char		nulls[7] = "       ";
-	char		sql[256];
-	int			turn = eb_stream_log_turn();
 	Datum		values[7] = {
 		Int64GetDatum(pipe->pipe_id),
 		Int64GetDatum(progress->tick),
@@ -171,11 +169,12 @@ settle(EbPipe *pipe, const Progress *progress)
 		return;
 	if (pipe->from_queue)
 		nulls[1] = nulls[2] = 'n';
-	snprintf(sql, sizeof(sql),
-			 "INSERT INTO eventbridge.pipe_progress_%d (pipe_id, tick, number,"
-			 " invocations, events, event_bytes, target_skipped)"
-			 " VALUES ($1, $2, $3, $4, $5, $6, $7)", turn);
-	eb_internal_call(&plans[turn], sql, 7, types, values, nulls);
+	eb_append_execute(&eb_stream_log, plans,
+					  "INSERT INTO eventbridge.pipe_progress_%d"
+					  " (pipe_id, tick, number, invocations, events,"
+					  " event_bytes, target_skipped)"
+					  " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+					  7, types, values, nulls);
 	if (pipe->is_held)
 		release(pipe);
 }

@@ -46,8 +46,9 @@ PG_FUNCTION_INFO_V1(eb_invalidate_capture);
 PG_FUNCTION_INFO_V1(eb_lock_tick);
 PG_FUNCTION_INFO_V1(eb_filter_names);
 
-static EbAppendLog stream_log = {
+EbAppendLog eb_stream_log = {
 	.name = "stream_log",
+	.index_suffix = "xid_idx",
 	.turn = "stream_turn"
 };
 
@@ -56,15 +57,8 @@ EbStreamWake eb_stream_wake = NULL;
 void
 eb_stream_log_init(void)
 {
-	eb_append_register(&stream_log);
+	eb_append_register(&eb_stream_log);
 	eb_pack_init();
-}
-
-/* Which set of tables is written to. */
-int
-eb_stream_log_turn(void)
-{
-	return eb_append_turn(&stream_log);
 }
 
 /* A column of the first row of SPI's result; false if it is null. */
@@ -177,7 +171,7 @@ eb_stream_log_append(const EbStreamWants *wants, SubTransactionId subid,
 	values[EB_STREAM_LOG_FIRST_NUMBER - 1] = Int64GetDatum(first_number);
 	values[EB_STREAM_LOG_LAST_NUMBER - 1] = Int64GetDatum(last_number);
 	values[EB_STREAM_LOG_PACK - 1] = PointerGetDatum(data);
-	eb_append_row(&stream_log, subid, values, nulls);
+	eb_append_row(&eb_stream_log, subid, values, nulls);
 	pfree(data);
 
 	if (eb_stream_wake != NULL)

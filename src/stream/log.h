@@ -8,6 +8,8 @@
 #ifndef EB_STREAM_LOG_H
 #define EB_STREAM_LOG_H
 
+#include "log/append.h"
+
 /* Columns of stream_log_N, in the order of sql/parts/stream_log.sql. */
 enum
 {
@@ -20,6 +22,6 @@ enum
 	EB_STREAM_LOG_NATTS = EB_STREAM_LOG_PACK
 };
 
-extern int	eb_stream_log_turn(void);
+extern EbAppendLog eb_stream_log;
 
 #endif							/* EB_STREAM_LOG_H */

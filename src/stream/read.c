@@ -37,7 +37,6 @@
 
 #include "compat.h"
 #include "log/append.h"
-#include "log/internal.h"
 #include "stream/log.h"
 #include "stream/pack.h"
 #include "stream/read.h"
@@ -209,18 +208,13 @@ read_transactions(Reading *reading, Relation rel, Relation index,
 }
 
 static void
-read_table(Reading *reading, int turn, Snapshot snapshot)
+read_set(Reading *reading, int set_no, Snapshot snapshot)
 {
 	const EbLogPosition *earlier = &reading->range->earlier;
 	const EbLogPosition *later = &reading->range->later;
-	char		name[NAMEDATALEN];
-	Relation	rel;
 	Relation	index;
-
-	snprintf(name, sizeof(name), "stream_log_%d", turn);
-	rel = table_open(eb_relation(name), AccessShareLock);
-	snprintf(name, sizeof(name), "stream_log_%d_xid_idx", turn);
-	index = index_open(eb_relation(name), AccessShareLock);
+	Relation	rel = eb_append_open(&eb_stream_log, set_no, AccessShareLock,
+									 &index);
 
 	/* Those that ran before and have ended meanwhile. */
 	for (int i = 0; i < earlier->nxip; i++)
@@ -258,8 +252,8 @@ eb_stream_read(const EbStreamRange *range, int max_records, Size max_bytes,
 
 	reading.records = palloc(sizeof(EbPackedRecord) * reading.records_size);
 	reading.packs = palloc(sizeof(KeptPack) * reading.packs_size);
-	for (int i = 0; i < EB_LOG_TURNS; i++)
-		read_table(&reading, i, snapshot);
+	for (int i = 0; i < EB_LOG_SETS; i++)
+		read_set(&reading, i, snapshot);
 	UnregisterSnapshot(snapshot);
 	cut(&reading);
 	pfree(reading.packs);

@@ -18,7 +18,7 @@
  *
  * After each failure in a row the pause gets longer.  The row ends when there
  * is a session again; but if its user gave the last one up, when he says that
- * this one does better.
+ * this one does better, or it has been there for long.
  *
  * The time that connecting may take is for the attempt as a whole, all hosts
  * of a connection string that has several included.
@@ -44,6 +44,7 @@
 
 #define DEFAULT_CONNECT_TIMEOUT_MS 30000
 #define CANCEL_TIMEOUT_S 10
+#define LONG_SESSION_MS 60000
 
 /* No end of retries: a server that is away comes back some day. */
 static const EbRetryPolicy reconnect_policy = {
@@ -70,6 +71,7 @@ struct EbConnection
 	int			fd;				/* watched, or -1 */
 	bool		was_ready;		/* at any time */
 	bool		paused;
+	int64		ready_since;
 	bool		unproved;		/* a session was given up by its user */
 	int			failures;		/* in a row */
 	EbTimer		timer;			/* time-out, or end of WAITING */
@@ -135,8 +137,11 @@ static void
 lose(EbConnection *c, const char *trouble, const char *reason)
 {
 	bool		was_session = (c->state == READY);
-	int64		delay = eb_retry_delay_ms(&reconnect_policy, ++c->failures);
+	int64		delay;
 
+	if (was_session && eb_loop_now() - c->ready_since > LONG_SESSION_MS)
+		eb_connection_prove(c);
+	delay = eb_retry_delay_ms(&reconnect_policy, ++c->failures);
 	eb_log_warning("%s: %s", trouble, reason);
 	eb_log_info("reconnecting in %.1f s", delay / 1000.0);
 	drop(c);
@@ -322,6 +327,7 @@ continue_setup(EbConnection *c)
 		{
 			c->state = READY;
 			c->was_ready = true;
+			c->ready_since = eb_loop_now();
 			if (!c->unproved)
 				c->failures = 0;
 			eb_timer_clear(&c->timer);
@@ -479,8 +485,8 @@ eb_connection_cancel(EbConnection *c)
 void
 eb_connection_restart(EbConnection *c, const char *trouble, const char *reason)
 {
-	c->unproved = true;
 	lose(c, trouble, reason);
+	c->unproved = true;
 }
 
 /* What was in trouble goes well. */

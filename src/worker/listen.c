@@ -245,13 +245,13 @@ EbExit
 eb_listen_run(int argc, char **argv)
 {
 	static EbListenOptions listen_options;
-	const EbListenOptions *options = &listen_options;
 	static const EbConnectionHandlers handlers = {
 		.setup = listen_commands,
 		.ready = announce,
 		.input = take_notifications,
 		.failed = connection_failed
 	};
+	const EbListenOptions *options = &listen_options;
 
 	eb_options_parse_listen(&listen_options, argc, argv);
 	eb_log_timestamps();

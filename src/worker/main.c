@@ -33,6 +33,9 @@
  */
 #include "postgres_fe.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "listen.h"
 #include "log.h"
 #include "options.h"
@@ -51,11 +54,28 @@ static const struct
 	{"run", eb_run_run}
 };
 
+/*
+ * If one of them is closed, the next descriptor that is opened takes its
+ * place, and what is meant for the log goes to the server.
+ */
+static void
+open_standard_descriptors(void)
+{
+	int			fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
+	open_standard_descriptors();
 	if (name && (strcmp(name, "--help") == 0 || strcmp(name, "-?") == 0))
 	{
 		eb_options_print_help();

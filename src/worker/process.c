@@ -205,6 +205,29 @@ run_command(const char *command, int input_fd)
 	_exit(127);
 }
 
+/* The process of a command, or -1 and a message. */
+static pid_t
+fork_command(const char *command, int input_fd)
+{
+	sigset_t	all;
+	sigset_t	before;
+	pid_t		pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		run_command(command, input_fd);
+	if (pid < 0)
+		eb_log_warning("could not start a process: %m");
+	sigprocmask(SIG_SETMASK, &before, NULL);
+
+	/* Done on both sides, whoever comes first. */
+	if (pid > 0)
+		setpgid(pid, pid);
+	return pid;
+}
+
 /*
  * Starts a command, gives it the input, and calls done() when it has ended.
  * A time-out of 0 means none.  NULL, and a message, if it could not be
@@ -216,9 +239,6 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 {
 	EbProcess  *process;
 	int			fds[2];
-	sigset_t	all;
-	sigset_t	before;
-	pid_t		pid;
 
 	if (pipe(fds) != 0)
 	{
@@ -237,26 +257,15 @@ eb_process_start(const char *command, const char *input, int timeout_ms,
 	process->arg = arg;
 	write_input(process);
 
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	pid = fork();
-	if (pid == 0)
-		run_command(command, fds[0]);
-	if (pid < 0)
-		eb_log_warning("could not start a process: %m");
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	process->pid = fork_command(command, fds[0]);
 	close(fds[0]);
-	if (pid < 0)
+	if (process->pid < 0)
 	{
 		close_input(process);
 		free_process(process);
 		return NULL;
 	}
 
-	/* Done on both sides, whoever comes first. */
-	setpgid(pid, pid);
-
-	process->pid = pid;
 	process->next = processes;
 	processes = process;
 	if (timeout_ms > 0)

@@ -362,7 +362,6 @@ EbExit
 eb_receive_run(int argc, char **argv)
 {
 	static EbReceiveOptions receive_options;
-	const EbReceiveOptions *options = &receive_options;
 	static const EbSessionHandlers handlers = {
 		/* What is lost in a crash comes again. */
 		.setup = "SET synchronous_commit = off;\n"
@@ -374,11 +373,13 @@ eb_receive_run(int argc, char **argv)
 		.result = take_result,
 		.step = step
 	};
-	bool		only_printed = options->sinks.command == NULL &&
-		options->sinks.webhook_url == NULL;
+	const EbReceiveOptions *options = &receive_options;
+	bool		only_printed;
 
 	eb_options_parse_receive(&receive_options, argc, argv);
 	eb_log_timestamps();
+	only_printed = options->sinks.command == NULL &&
+		options->sinks.webhook_url == NULL;
 	receiver.options = options;
 	receiver.room = only_printed ? PRINTED_AT_ONCE : options->sinks.jobs;
 	eb_loop_init(stop_signal);

@@ -379,7 +379,6 @@ EbExit
 eb_run_run(int argc, char **argv)
 {
 	static EbRunOptions run_options;
-	const EbRunOptions *options = &run_options;
 	static const EbSessionHandlers handlers = {
 		/* A claim or a report that is lost in a crash is made again. */
 		.setup = "SET synchronous_commit = off;\n"
@@ -393,6 +392,7 @@ eb_run_run(int argc, char **argv)
 		.rung = session_rung,
 		.step = step
 	};
+	const EbRunOptions *options = &run_options;
 
 	eb_options_parse_run(&run_options, argc, argv);
 	eb_log_timestamps();

@@ -22,11 +22,12 @@ SET enable_seqscan = off;
 SELECT sum(matched) FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""', 'the event', '{"source": ["app.2"]}');
 RESET enable_seqscan;
 -- errors
-\set VERBOSITY terse
+\set SHOW_CONTEXT never
 SELECT * FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""');
+SELECT * FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""', 'the event', NULL, -1);
+\set VERBOSITY terse
 SELECT * FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""', 'the event" FROM nowhere; --');
 SELECT * FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""', 'id');
-SELECT * FROM backtest('{"source": ["app.1"]}', '"Stored ""Events"""', 'the event', NULL, -1);
 SELECT * FROM backtest('{"source": ["app.1"]}', NULL);
 SELECT * FROM backtest(NULL, '"Stored ""Events"""', 'the event');
 SELECT * FROM backtest_query('{"source": ["app.1"]}', 'SELECT 1, 2');

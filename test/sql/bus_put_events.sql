@@ -57,10 +57,12 @@ SELECT put_events('[{}, {"DetailType": []}]');
 SELECT put_events('[{"Resources": "a"}]');
 SELECT put_events('[{"Resources": [1]}]');
 SELECT put_events('[{"Resources": {"a": "b"}}]');
+\set SHOW_CONTEXT errors
 SELECT put_events('[{"Time": "yesterday evening"}]');
 SELECT put_events('[{"Time": true}]');
 SELECT put_events('[{"Time": "infinity"}]');
 SELECT put_events('[{"Time": "10000-01-01"}]');
+\set SHOW_CONTEXT never
 SELECT put_events('[{"GroupKey": 1}]');
 SELECT put_events('[{"EventBusName": 1}]');
 
@@ -126,6 +128,9 @@ DROP TRIGGER t ON bus_put_events_t;
 CREATE TRIGGER t AFTER INSERT ON bus_put_events_t EXECUTE FUNCTION put_row_event('source=shop', 'detail_type=t');
 INSERT INTO bus_put_events_t VALUES (7);
 SELECT id, kind FROM bus_put_events_t ORDER BY id, kind;
+
+SELECT put_row_event();
+SELECT cache_invalidate();
 
 DROP TABLE bus_put_events_t;
 SELECT remove_targets('r', '{a}'), delete_rule('r'), delete_topic('bus_put_events');

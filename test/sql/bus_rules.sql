@@ -142,6 +142,21 @@ SELECT _create_event_bus('x', NULL, NULL);
 SELECT _put_rule('x', '{"source": ["x"]}', NULL, NULL, NULL, NULL, 'default', NULL);
 SELECT _caller();
 
+-- names that cannot be
+SELECT describe_event_bus('a b');
+SELECT describe_rule('a b');
+SELECT describe_rule('m1', 'a b');
+SELECT list_rules(event_bus_name => NULL);
+SELECT list_targets_by_rule('a b');
+SELECT enable_rule(NULL);
+SELECT disable_rule('a b', 'a b');
+
+-- the context of an error begins with whatever called the outer function
+\set SHOW_CONTEXT errors
+SELECT put_rule('x', '{"source": "x"}');
+DO $$ BEGIN PERFORM eventbridge.put_rule('x', '{"source": "x"}'); END $$;
+\set SHOW_CONTEXT never
+
 -- the default bus cannot be taken by a name that looks like it
 SELECT name, owner = current_user AS mine FROM event_buses;
 

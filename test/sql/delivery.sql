@@ -229,29 +229,39 @@ SELECT sum("Invocations") AS before FROM rule_metrics WHERE minute IS NULL \gset
 SELECT count(put_event('shop', 'order', jsonb_build_object('n', i))) FROM generate_series(1, 1000) AS i;
 SET eventbridge.log_retention = 0;
 -- nobody needs another set
-SELECT _rotate() IS NULL;
+SELECT _rotate_delivery_log() IS NULL;
 SET eventbridge.log_segment_size = '64kB';
-SELECT _rotate();
+SELECT _rotate_delivery_log();
 SELECT setval('delivery_turn', 1);
 SELECT count(put_event('shop', 'order', jsonb_build_object('n', i))) FROM generate_series(1, 300) AS i;
 -- set 0 is still needed, set 2 is free
-SELECT _rotate();
+SELECT _rotate_delivery_log();
 SELECT setval('delivery_turn', 2);
 RESET eventbridge.log_segment_size;
 CALL run_deliveries();
 SELECT count(*) > 1000 FROM delivery_log_0;
-SELECT _empty_set(0, 2);
+SELECT _empty_set('{delivery_log,delivery_ledger,delivery_metric}', 0, 2);
 SELECT count(*) FROM delivery_log_0;
 -- the last batches of each lane are still known
 SELECT count(DISTINCT lane) FROM delivery_ledger_2 WHERE NOT done;
+SELECT sum("Invocations") - :before AS more FROM rule_metrics WHERE minute IS NULL;
+-- counters of rules that are gone are not carried along
+SELECT put_rule('passing', '{"source": ["passing"]}') IS NOT NULL;
+SELECT put_targets('passing', '[{"Id": "queue", "Arn": "arn:aws:sqs:us-east-1:000000000000:inbox"}]') ->> 'FailedEntryCount';
+SELECT put_event('passing', 'x', '{}') IS NOT NULL;
+CALL run_deliveries();
+SELECT remove_targets('passing', '{queue}') ->> 'FailedEntryCount', delete_rule('passing');
+SELECT count(*) FROM delivery_metric WHERE rule_id NOT IN (SELECT rule_id FROM rule);
+SELECT _empty_set('{delivery_log,delivery_ledger,delivery_metric}', 2, 0);
+SELECT count(*) FROM delivery_metric WHERE rule_id NOT IN (SELECT rule_id FROM rule);
 SELECT sum("Invocations") - :before AS more FROM rule_metrics WHERE minute IS NULL;
 -- retention keeps what was delivered
 SELECT put_event('shop', 'order', '{"n": 1}') IS NOT NULL;
 CALL run_deliveries();
 SET eventbridge.log_retention = '1h';
-SELECT _empty_set(2, 0);
+SELECT _empty_set('{delivery_log,delivery_ledger,delivery_metric}', 2, 0);
 SET eventbridge.log_retention = 0;
-SELECT _empty_set(2, 0);
+SELECT _empty_set('{delivery_log,delivery_ledger,delivery_metric}', 2, 0);
 RESET eventbridge.log_retention;
 CALL run_deliveries();
 SELECT put_event('shop', 'order', '{"n": "last"}') IS NOT NULL;

@@ -79,7 +79,9 @@ SELECT count(*) FROM delivery_retry WHERE lane = 1;
 -- errors
 SELECT worker_claim(0);
 SELECT worker_claim(NULL);
+\set VERBOSITY default
 SELECT worker_report(1, 1, 'LOST');
+\set VERBOSITY terse
 SELECT worker_report(1, NULL, 'DELIVERED');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT worker_claim();

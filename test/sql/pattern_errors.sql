@@ -185,6 +185,17 @@ SELECT '{"a": ["\q"]}'::event_pattern;
 SELECT '{"a": ['::event_pattern;
 SELECT E'{"a": ["\t"]}'::event_pattern;
 
+SELECT '{"a": ["x"}'::event_pattern;
+SELECT '{"a": {"b": ["x"]'::event_pattern;
+SELECT '{"a": {"b": ["x"]]'::event_pattern;
+SELECT '{"a":}'::event_pattern;
+SELECT '{"a": [True]}'::event_pattern;
+SELECT '{"a": [None]}'::event_pattern;
+SELECT '{"a": ["x", y]}'::event_pattern;
+SELECT '{"a": ["x"]};'::event_pattern;
+SELECT 'a: [x]'::event_pattern;
+SELECT '{"$or": [{"a": ["x"]}]}'::event_pattern;
+SELECT '{"a": [{"exist": true}]}'::event_pattern;
 -- SQLSTATE: what is no JSON, what is JSON and no pattern, what exceeds a limit
 CREATE FUNCTION pg_temp.sqlstate_of(pattern text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

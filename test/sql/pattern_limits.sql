@@ -47,5 +47,6 @@ CREATE FUNCTION pg_temp.spelled(n int, v int) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT jsonb_object_agg('a.f' || i, i + v) || jsonb_build_object('a', jsonb_build_array(jsonb_object_agg('f' || i, i + 1))) FROM generate_series(1, n) i $$;
 SELECT matches(pg_temp.spelled(10, 0), p) AS all_dotted, matches(pg_temp.spelled(10, 2), p) AS none
 FROM (SELECT jsonb_build_object('a', jsonb_object_agg('f' || i, jsonb_build_array(i)))::event_pattern AS p FROM generate_series(1, 10) i) s;
+\set VERBOSITY default
 SELECT matches(pg_temp.spelled(20, 2), p)
 FROM (SELECT jsonb_build_object('a', jsonb_object_agg('f' || i, jsonb_build_array(i)))::event_pattern AS p FROM generate_series(1, 20) i) s;

@@ -283,6 +283,8 @@ SELECT update_pipe('changing', '{"DesiredState": "ASLEEP"}');
 SELECT update_pipe('changing', '{"Target": "arn:aws:lambda:us-east-1:000000000000:function:nothing"}');
 SELECT update_pipe('changing', NULL);
 SELECT update_pipe('nothing', '{}');
+SELECT start_pipe(NULL);
+SELECT describe_pipe('a b');
 SELECT delete_pipe('changing');
 
 -- a pipe whose target is gone stops and says why

@@ -23,6 +23,8 @@ END $$;
 DO $$BEGIN PERFORM create_queue('rotation-queue'), enable_stream('rotation_t'), enable_stream('rotation_other'); END$$;
 SELECT create_pipe('rotation', pg_temp.stream('rotation_t'), 'arn:aws:sqs:us-east-1:000000000000:rotation-queue') IS NOT NULL;
 SELECT create_pipe('rotation-stopped', pg_temp.stream('rotation_other'), 'arn:aws:sqs:us-east-1:000000000000:rotation-queue', desired_state => 'STOPPED') IS NOT NULL;
+-- a pipe that reads a queue has no position, and holds nothing
+SELECT create_pipe('rotation-idle', create_queue('rotation-idle'), 'arn:aws:sqs:us-east-1:000000000000:rotation-queue') IS NOT NULL;
 
 INSERT INTO rotation_t SELECT generate_series(1, 3);
 CALL run_deliveries();
@@ -96,9 +98,29 @@ CALL run_deliveries();
 SELECT message_no > 0 AS comes, body::jsonb #>> '{dynamodb,Keys,id,N}' AS id FROM queue_message JOIN queue USING (queue_id)
 WHERE name = 'rotation-queue' AND body LIKE '%rotation_other%' ORDER BY message_no;
 
--- records that a stream keeps stay for their time
+-- what has not been read of a stream that is disabled is forgotten
+SELECT stop_pipe('rotation-stopped');
+INSERT INTO rotation_other VALUES (5);
+SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
+SELECT count(*) FROM stream_pack;
 SELECT disable_stream('rotation_other');
+SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
+SELECT count(*) FROM stream_pack;
+SELECT start_pipe('rotation-stopped');
+-- so it is of one whose table is dropped, if nobody can read it any more
+CREATE TABLE rotation_gone (id int PRIMARY KEY);
+SELECT create_pipe('rotation-gone', enable_stream('rotation_gone'), 'arn:aws:sqs:us-east-1:000000000000:rotation-queue', desired_state => 'STOPPED') IS NOT NULL;
+INSERT INTO rotation_gone VALUES (1);
+DROP TABLE rotation_gone;
+SELECT _tidy_pipes();
+SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
+SELECT count(*) FROM stream_pack;
 SELECT enable_stream('rotation_other', retention => '1 h') IS NOT NULL;
+SELECT _tidy_pipes();
+SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
+SELECT count(*) FROM stream_pack;
+
+-- records that a stream keeps stay for their time
 INSERT INTO rotation_other VALUES (3);
 SELECT count(*) FROM get_records('rotation_other');
 SELECT pg_temp.rotate(), pg_temp.rotate(), pg_temp.rotate();
@@ -109,6 +131,7 @@ INSERT INTO rotation_other VALUES (4);
 SELECT record #>> '{dynamodb,Keys,id,N}' FROM get_records('rotation_other', 'AFTER_SEQUENCE_NUMBER ' || :'latest');
 
 RESET eventbridge.log_segment_size;
-DO $$BEGIN PERFORM delete_pipe('rotation'), delete_pipe('rotation-stopped'), delete_queue('rotation-queue'),
+DO $$BEGIN PERFORM delete_pipe('rotation'), delete_pipe('rotation-stopped'), delete_pipe('rotation-idle'), delete_pipe('rotation-gone'),
+	delete_queue('rotation-queue'), delete_queue('rotation-idle'),
 	disable_stream('rotation_t'), disable_stream('rotation_other'); END$$;
 DROP TABLE rotation_t, rotation_other;

@@ -125,6 +125,12 @@ is(query('SET ROLE monitor; SELECT count(*) FROM shared_rule_sets()'), '1', 'mon
 is(query('SET ROLE owner; SELECT count(*) FROM shared_rule_sets()'), '1', 'so does the owner of the bus');
 query(q{UPDATE event_bus SET owner = current_user WHERE name = 'many'});
 
+# A query that the planner would like to run in parallel: tables cannot be read there.
+is( query(q{
+	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	SELECT count(*) FROM rule WHERE EXISTS (SELECT FROM shared_rule_sets() WHERE event_bus_name = 'many' AND rules > rule_id % 2)}),
+	'1500', 'asked in the middle of a large query');
+
 #
 # Changes: one's own at once, others' after commit; with few events asked for,
 # by the index, with more, from memory.
@@ -294,7 +300,7 @@ chmod 0500, $directory;
 is(query('SELECT ask(60); SELECT wrong(); SELECT image()'), "r301\n$right\n", 'no segment can be made');
 chmod 0700, $directory;
 like(slurp_file($node->logfile, $log),
-	qr/LOG: .*eventbridge could not put rules into shared memory: could not open shared memory segment/, 'the log says so');
+	qr/LOG: .*eventbridge could not put rules into shared memory: could not open shared memory segment.*\n.*DETAIL:  The backend keeps them in its own memory\.\n.*HINT:  See eventbridge\.shared_rule_memory\./, 'the log says so');
 
 #
 # A process is killed: the server starts anew, without images, and makes others.

@@ -125,6 +125,60 @@ foreach my $case ([ 'run', 'eventbridge.delivery_retry' ], [ 'receive --queue=q'
 	sql("ROLLBACK PREPARED 'lock'");
 }
 
+# ---- a name server that does not answer ----
+
+# A getaddrinfo() that takes long for one name; undef if that cannot be had.
+sub slow_resolver
+{
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	my $compiler = $ENV{CC} // 'cc';
+	return if $^O ne 'linux' || $ENV{LD_PRELOAD};
+	return if system('pkg-config --atleast-version=7.87 libcurl 2>/dev/null') != 0;
+	append_to_file("$directory/slow.c", <<'C');
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+int
+getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+	int (*real) (const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	*(void **) &real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (name && strcmp(name, "slow.example") == 0)
+	{
+		sleep(20);
+		return EAI_AGAIN;
+	}
+	return real(name, service, hints, result);
+}
+C
+	return if system("$compiler -shared -fPIC -o $directory/slow.so $directory/slow.c -ldl 2>/dev/null") != 0;
+	return "$directory/slow.so";
+}
+
+SKIP:
+{
+	my $resolver = slow_resolver() or skip 'no resolver that takes long', 3;
+	sql(
+		q{
+		SELECT eventbridge.put_rule('slow_name', '{"source": ["slow_name"]}');
+		SELECT eventbridge.put_targets('slow_name', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn',
+			eventbridge.create_api_destination('slow_name', 'https://slow.example/'), 'RoleArn', 'arn:aws:iam::000000000000:role/' || current_user)));
+		SELECT eventbridge.put_event('slow_name', 'test', '{}');
+	});
+	my $worker;
+	{
+		local $ENV{LD_PRELOAD} = $resolver;
+		$worker = EventbridgeTest::Worker->run($node, '--webhook-timeout=0.5');
+	}
+	$worker->wait_for_log(qr/attempt 2 follows/);
+	ends($worker, 0, 'a name server that does not answer', 'TERM');
+	like($worker->log, qr/Resolving timed out/, 'a name server that does not answer: the request has its time-out');
+	sql(q{SELECT eventbridge.remove_targets('slow_name', '{t}')});
+	sql('DELETE FROM eventbridge.delivery_retry');
+}
+
 # ---- a log that nobody reads ----
 
 # Starts a worker with a small pipe for its log; gives process id and pipe.
@@ -192,6 +246,20 @@ foreach my $reads (0, 1)
 }
 $receiver->stop;
 sql(q{SELECT eventbridge.remove_targets('hook', '{t}')});
+
+# ---- no standard input, output and error ----
+
+my $out = PostgreSQL::Test::Utils::tempdir() . '/out';
+sql(
+	q{
+	SELECT eventbridge.put_rule('job', '{"source": ["job"]}');
+	SELECT eventbridge.put_targets('job', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', eventbridge.create_task('job'), 'Input', '{"do": "this"}',
+		'RoleArn', 'arn:aws:iam::000000000000:role/' || current_user)));
+	SELECT eventbridge.put_event('job', 'test', '{}');
+});
+my $connection = $node->connstr('postgres');
+is(system("exec eventbridge-worker run --once -w -d '$connection' '--allow-command=job=cat > $out' <&- >&- 2>&-"), 0, 'descriptors closed: runs');
+is(slurp_file($out), qq({"do": "this"}\n), 'descriptors closed: delivers');
 
 # ---- a statement that keeps failing ----
 

@@ -1,0 +1,15 @@
+/*-------------------------------------------------------------------------
+ *
+ * parse.h
+ *	  JSON text to jsonb.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef EB_JSON_PARSE_H
+#define EB_JSON_PARSE_H
+
+#include "utils/jsonb.h"
+
+extern Jsonb *eb_jsonb_from_text(const char *text, int len);
+
+#endif							/* EB_JSON_PARSE_H */
