@@ -1209,8 +1209,18 @@ COMMENT ON FUNCTION _pipe_delete_messages(text, integer[]) IS
 CREATE FUNCTION _pipe_return_messages(records text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-	/* Without the settings above a plan made while there were few messages would read and sort all. */
-	receivable := eventbridge._receivable(q, p.batch_size, clock_timestamp());
+	WITH returned AS (
+		UPDATE eventbridge.queue_message AS m SET receive_count = m.receive_count + 1,
+			first_received_at = coalesce(m.first_received_at, clock_timestamp()),
+			visible_at = clock_timestamp() + make_interval(secs =>
+				(SELECT q.visibility_timeout FROM eventbridge.queue AS q WHERE q.queue_id = m.queue_id))
+		WHERE m.message_no = ANY (ARRAY(SELECT split_part(r ->> 'receiptHandle', '/', 1)::bigint
+			FROM json_array_elements($1::json) AS r))
+		RETURNING m.queue_id, m.visible_at, m.message_group_id, m.message_deduplication_id)
+	INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
+	SELECT r.queue_id, max(r.visible_at), r.message_group_id
+	FROM returned AS r WHERE r.message_deduplication_id IS NOT NULL
+	GROUP BY r.queue_id, r.message_group_id;
 END $$;
 COMMENT ON FUNCTION _pipe_return_messages(text) IS
 'Internal: gives messages that a pipe could not deliver back to their queue.';
