@@ -17,7 +17,9 @@ PG_CPPFLAGS = -Isrc -DEVENTBRIDGE_VERSION='"$(EXTVERSION)"'
 
 # The install script is put together from its parts, in the order in which
 # the rooms build on one another.
-PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream bus log delivery stream_log pipes))
+PARTS = $(wildcard $(patsubst %,sql/parts/%.sql,head pattern ruleset index transform stream \
+	bus rule target resource event cloudformation log queue delivery stream_log \
+	pipes pipe_run pipe_dry_run stream_rotation delivery_views))
 EXTENSION_SCRIPT = sql/eventbridge--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SCRIPT)
 DATA = $(wildcard sql/eventbridge--*--*.sql)

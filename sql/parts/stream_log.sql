@@ -543,3 +543,14 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
 $$;
 COMMENT ON FUNCTION plain_record(jsonb) IS
 'A stream record with plain JSON in the place of attribute values, in Keys, NewImage and OldImage.';
+
+REVOKE EXECUTE ON FUNCTION
+	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean),
+	_filter_names(event_pattern, text), disable_stream(regclass), _disable_stream(regclass),
+	_invalidate_capture(oid), _lock_tick(), _draw_tick(), _stream_wants(oid), _stream_named(text),
+	_find_stream(text, name), _reads_stream(name, stream), _table_owner(oid), _stream_to_grant(text, text),
+	_put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean),
+	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
+	_unpack_records(bytea, bigint, bigint), _get_record_batch(text, text, integer), _latest_sequence_number(text),
+	_last_tick()
+FROM PUBLIC;
