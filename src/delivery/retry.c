@@ -226,8 +226,9 @@ eb_retry_claim(Oid lane, int limit, EbRetry *retries)
 }
 
 /*
- * Reads the row, for a change of it, into the current context.  False if
- * the lane has none, or somebody else changes it.
+ * Reads the row, for a change of it, into the current context.  False if the
+ * lane has none.  The caller has the row's lock, so whoever else has locked
+ * the row itself only looks for work, and will let go of it.
  */
 bool
 eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry)
@@ -239,7 +240,7 @@ eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry)
 	if (eb_internal_execute(&plan,
 							"SELECT " RETRY_COLUMNS
 							" FROM eventbridge.delivery_retry"
-							" WHERE lane = $1 AND retry_id = $2 FOR UPDATE SKIP LOCKED",
+							" WHERE lane = $1 AND retry_id = $2 FOR UPDATE",
 							2, types, values, NULL) == 0)
 		return false;
 	read_retry(retry, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
