@@ -701,7 +701,8 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION put_permission(text, text, text, text, text) IS
 'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission), or, with a stream, given by its table''s name or its ARN, read the stream of a table that the caller owns (dynamodb:GetRecords), in which are all rows and columns, whatever the table''s policies and privileges are. The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
 
-CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text, p_stream text) RETURNS void
+CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text, p_stream text)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	faults text[] := '{}';
@@ -737,7 +738,8 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION remove_permission(text, boolean, text, text) IS
 'Takes a statement, or all of them, from the policy of a bus that the caller owns (RemovePermission), or of the stream of a table that the caller owns. Fails if there is no such statement.';
 
-CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text, p_stream text) RETURNS void
+CREATE FUNCTION _remove_permission(p_statement_id text, p_all boolean, p_event_bus_name text, p_stream text)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus eventbridge.event_bus;

@@ -2,13 +2,16 @@
 
 CREATE FUNCTION event_ops_extract_value(jsonb, internal) RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_ops_extract_query(jsonb, internal, smallint, internal, internal, internal, internal) RETURNS internal
+CREATE FUNCTION event_ops_extract_query(jsonb, internal, smallint, internal, internal, internal, internal)
+RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_ops_consistent(internal, smallint, jsonb, integer, internal, internal, internal, internal) RETURNS boolean
+CREATE FUNCTION event_ops_consistent(internal, smallint, jsonb, integer, internal, internal, internal, internal)
+RETURNS boolean
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION event_ops_compare_partial(bigint, bigint, smallint, internal) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_ops_tri_consistent(internal, smallint, jsonb, integer, internal, internal, internal) RETURNS "char"
+CREATE FUNCTION event_ops_tri_consistent(internal, smallint, jsonb, integer, internal, internal, internal)
+RETURNS "char"
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION event_ops_options(internal) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -36,11 +39,14 @@ COMMENT ON OPERATOR CLASS event_ops USING gin IS
 
 CREATE FUNCTION event_pattern_ops_extract_value(event_pattern, internal) RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_pattern_ops_extract_query(event_pattern, internal, smallint, internal, internal, internal, internal) RETURNS internal
+CREATE FUNCTION event_pattern_ops_extract_query(event_pattern, internal, smallint, internal, internal, internal, internal)
+RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_pattern_ops_consistent(internal, smallint, event_pattern, integer, internal, internal, internal, internal) RETURNS boolean
+CREATE FUNCTION event_pattern_ops_consistent(internal, smallint, event_pattern, integer, internal, internal, internal, internal)
+RETURNS boolean
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION event_pattern_ops_tri_consistent(internal, smallint, event_pattern, integer, internal, internal, internal) RETURNS "char"
+CREATE FUNCTION event_pattern_ops_tri_consistent(internal, smallint, event_pattern, integer, internal, internal, internal)
+RETURNS "char"
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION event_pattern_ops_extract_value(event_pattern, internal) IS 'GIN support for event_pattern_ops.';
 COMMENT ON FUNCTION event_pattern_ops_extract_query(event_pattern, internal, smallint, internal, internal, internal, internal) IS 'GIN support for event_pattern_ops.';
