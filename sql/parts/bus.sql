@@ -263,7 +263,7 @@ END $$;
 COMMENT ON FUNCTION _check(text[], text, text, integer, text, boolean) IS
 'Internal: appends the faults of a request''s member.';
 
-CREATE FUNCTION _check_range(faults text[], value bigint, member text, low bigint, high bigint) RETURNS text[]
+CREATE FUNCTION _check_range(faults text[], value numeric, member text, low bigint, high bigint) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN value < low THEN
@@ -273,7 +273,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 		ELSE faults END
 	FROM format('Value ''%s'' at ''%s'' failed to satisfy constraint: ', value, member) AS f (prefix)
 $$;
-COMMENT ON FUNCTION _check_range(text[], bigint, text, bigint, bigint) IS
+COMMENT ON FUNCTION _check_range(text[], numeric, text, bigint, bigint) IS
 'Internal: appends the fault of a number out of range.';
 
 CREATE FUNCTION _check_enum(faults text[], value text, member text, allowed text[]) RETURNS text[]

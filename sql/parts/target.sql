@@ -120,7 +120,9 @@ CREATE FUNCTION _check_target(faults text[], target jsonb, n bigint) RETURNS tex
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	member constant text := format('targets.%s.member.', n);
-	allowed constant text[] := '{Id,Arn,RoleArn,Input,InputPath,InputTransformer,KinesisParameters,RunCommandParameters,EcsParameters,BatchParameters,SqsParameters,HttpParameters,RedshiftDataParameters,SageMakerPipelineParameters,DeadLetterConfig,RetryPolicy,AppSyncParameters,Ordered}';
+	allowed constant text[] := '{Id,Arn,RoleArn,Input,InputPath,InputTransformer,KinesisParameters,RunCommandParameters,'
+		'EcsParameters,BatchParameters,SqsParameters,HttpParameters,RedshiftDataParameters,SageMakerPipelineParameters,'
+		'DeadLetterConfig,RetryPolicy,AppSyncParameters,Ordered}';
 	key text;
 	block_key text;
 	value jsonb;
@@ -149,7 +151,8 @@ BEGIN
 		FROM (VALUES ('InputTransformer', 'string', '{InputPathsMap,InputTemplate}'::text[]),
 			('DeadLetterConfig', 'string', '{Arn}'), ('SqsParameters', 'string', '{MessageGroupId}'),
 			('RetryPolicy', 'number', '{MaximumRetryAttempts,MaximumEventAgeInSeconds}'),
-			('HttpParameters', NULL, '{PathParameterValues,HeaderParameters,QueryStringParameters}')) AS b (name, wanted, members)
+			('HttpParameters', NULL, '{PathParameterValues,HeaderParameters,QueryStringParameters}'))
+			AS b (name, wanted, members)
 		WHERE target ? b.name
 	LOOP
 		PERFORM eventbridge._check_members(target -> key, format('Targets[%s].%s', n - 1, key), members);
@@ -168,12 +171,12 @@ BEGIN
 	faults := eventbridge._check(faults, target ->> 'RoleArn', member || 'roleArn', 1600);
 	faults := eventbridge._check(faults, target ->> 'Input', member || 'input', 8192);
 	faults := eventbridge._check(faults, target ->> 'InputPath', member || 'inputPath', 256);
-	faults := eventbridge._check(faults, target #>> '{InputTransformer,InputTemplate}', member || 'inputTransformer.inputTemplate', 8192,
-		required => target ? 'InputTransformer');
+	faults := eventbridge._check(faults, target #>> '{InputTransformer,InputTemplate}',
+		member || 'inputTransformer.inputTemplate', 8192, required => target ? 'InputTransformer');
 	faults := eventbridge._check(faults, target #>> '{DeadLetterConfig,Arn}', member || 'deadLetterConfig.arn', 1600);
-	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric)::bigint,
+	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric),
 		member || 'retryPolicy.maximumRetryAttempts', 0, 185);
-	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumEventAgeInSeconds}')::numeric)::bigint,
+	faults := eventbridge._check_range(faults, trunc((target #>> '{RetryPolicy,MaximumEventAgeInSeconds}')::numeric),
 		member || 'retryPolicy.maximumEventAgeInSeconds', 60, 86400);
 	RETURN faults;
 END $$;
@@ -285,7 +288,8 @@ BEGIN
 			target #>> '{DeadLetterConfig,Arn}', queue,
 			trunc((target #>> '{RetryPolicy,MaximumRetryAttempts}')::numeric),
 			trunc((target #>> '{RetryPolicy,MaximumEventAgeInSeconds}')::numeric),
-			(SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(target) AS b WHERE b.key LIKE '%Parameters'),
+			(SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(target) AS b
+			 WHERE b.key LIKE '%Parameters'),
 			coalesce((target ->> 'Ordered')::boolean, false))
 	ON CONFLICT (rule_id, id) DO UPDATE SET
 		arn = excluded.arn, kind = excluded.kind, resource = excluded.resource, role_arn = excluded.role_arn,

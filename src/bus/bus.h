@@ -40,6 +40,8 @@ extern const char *eb_bus_name_of_arn(const char *name_or_arn);
 /* rules_cache.c */
 extern void eb_bus_init(void);
 extern void eb_rules_forget_gone(void);
+
+/* rules_match.c */
 extern int	eb_bus_matching_targets(int64 bus_id, const JsonbValue *event,
 									EbMatchedTarget **targets);
 extern int	eb_bus_matching_rules(int64 bus_id, const JsonbValue *event,

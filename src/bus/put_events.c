@@ -207,10 +207,7 @@ read_resources(int index, const JsonbValue *value)
 	return buf.data;
 }
 
-/*
- * A point in time: text that type timestamptz takes, or seconds since 1970.
- * What cannot be written as a year of four digits is refused.
- */
+/* Refuses a point in time whose year is not one of four digits. */
 static TimestampTz
 check_time(TimestampTz time)
 {
@@ -233,6 +230,7 @@ time_error_context(void *arg)
 	errcontext("Entries[%d].Time", *(int *) arg);
 }
 
+/* A point in time: text that type timestamptz takes, or seconds since 1970. */
 static TimestampTz
 read_time(int index, const JsonbValue *value)
 {
@@ -276,10 +274,12 @@ read_detail(Entry *entry, const JsonbValue *value, Slice written)
 		entry->detail.data = value->val.string.val;
 		entry->detail.len = value->val.string.len;
 	}
+	else if (value->type != jbvBinary ||
+			 !JsonContainerIsObject(value->val.binary.data))
+		return;
 	else if (written.data != NULL)
 		entry->detail = written;
-	else if (value->type == jbvBinary &&
-			 JsonContainerIsObject(value->val.binary.data))
+	else
 	{
 		entry->detail.data = JsonbToCString(NULL, value->val.binary.data,
 											value->val.binary.len);

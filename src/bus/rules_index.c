@@ -6,7 +6,7 @@
  * Reading many rules into memory takes long, and so does reading again which
  * of them have changed.  A backend that is asked once or twice is better off
  * with the index, which is always up to date: an event costs as much as some
- * hundred rules to be read.  rules_cache.c decides which of the two it is.
+ * hundred rules to be read.  rules_renew.c decides which of the two it is.
  *
  * The caller need not have rights on the table, so the query runs as its
  * owner.  All its names are qualified, and no user code runs inside.

@@ -6,7 +6,7 @@
  * A target is read when a batch first meets it, so changes of rules and
  * targets act on what has not been delivered yet.  What was read is kept for
  * the next batch, until anything changes that it was made of: rows of our
- * tables (their triggers send an invalidation; see bus/rules_cache.c),
+ * tables (their triggers send an invalidation; see bus/tables.c),
  * functions, schemas, roles and memberships (the server does), or a setting.
  *
  * Only the lane is decided when an event is put, because it says who will look

@@ -54,6 +54,8 @@ FROM unnest('{1000,1001}'::integer[]) AS n;
 SELECT e.value ->> 'ErrorCode' AS code
 FROM jsonb_array_elements(put_events('{"Entries": [{"Source": "app", "DetailType": "t", "Detail": {"old": 1}}],
 	"Entries": [{"Source": "app", "DetailType": "t", "Detail": [1]}]}'::json) -> 'Entries') AS e;
+SELECT last, put_events(format('[{"Source": "app", "DetailType": "t", "Detail": {"old": 1}, "Detail": %s}]', last)) #>> '{Entries,0,ErrorCode}' AS code
+FROM unnest('{1,[1],"\"text\"","null","{}"}'::text[]) AS last;
 
 -- faults of the request
 SELECT put_events('{"Entries": [], "EndpointId": "x"}');

@@ -87,6 +87,7 @@ END $$;
 SELECT remove_targets('t', NULL);
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": 186, "MaximumEventAgeInSeconds": 59}}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": -1, "MaximumEventAgeInSeconds": 86401}}]');
+SELECT put_targets('t', '[{"Id": "a", "Arn": "b", "RetryPolicy": {"MaximumRetryAttempts": 1e30}}]');
 SELECT put_targets('t', '[{"Id": "a", "Arn": "x"}, {"Id": "b", "Arn": "x"}, {"Id": "b", "Arn": "x"}]');
 
 -- faults of meaning
