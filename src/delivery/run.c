@@ -39,8 +39,13 @@
 /* What these take, when they are small. */
 #define BATCH_MEMORY		(1024 * 1024)
 
-/* Invocations of user code that share a subtransaction. */
-#define GROUP_INVOCATIONS	50
+/*
+ * Invocations of user code that share a subtransaction: the fewest and the most,
+ * and what their events take at most.
+ */
+#define FEW_INVOCATIONS		50
+#define MANY_INVOCATIONS	400
+#define GROUP_BYTES			(1024 * 1024)
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 PG_FUNCTION_INFO_V1(eb_worker_deliver);
@@ -68,8 +73,22 @@ eb_commit_lazily(void)
 typedef struct InvocationGroup
 {
 	int			count;
-	EbInvocation invocations[GROUP_INVOCATIONS];
+	int64		bytes;			/* of their events */
+	EbInvocation invocations[MANY_INVOCATIONS];
 } InvocationGroup;
+
+/*
+ * How many share one now.  The subtransaction costs something, and the server
+ * plans a function in SQL anew in each.  But a failure has the whole group made
+ * again, one by one; so groups grow as long as nothing fails.
+ */
+static int	group_size = FEW_INVOCATIONS;
+
+static bool
+group_is_full(const InvocationGroup *group)
+{
+	return group->count >= group_size || group->bytes >= GROUP_BYTES;
+}
 
 static void
 deliver_group(const EbBatch *batch, InvocationGroup *group)
@@ -80,9 +99,13 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 	{
 		for (int i = 0; i < group->count; i++)
 			eb_settle_first(batch, &group->invocations[i], started);
+		if (group->count >= group_size)
+			group_size = Min(group_size * 2, MANY_INVOCATIONS);
 	}
 	else
 	{
+		if (group->count > 1)
+			group_size = FEW_INVOCATIONS;
 		for (int i = 0; i < group->count; i++)
 		{
 			started = GetCurrentTimestamp();
@@ -91,6 +114,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 		}
 	}
 	group->count = 0;
+	group->bytes = 0;
 }
 
 /*
@@ -106,7 +130,7 @@ deliver_batch(const EbBatch *batch)
 	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge delivery",
 												  ALLOCSET_DEFAULT_SIZES);
-	InvocationGroup group = {0};
+	InvocationGroup *group = palloc0(sizeof(InvocationGroup));
 	ListCell   *cell;
 
 	foreach(cell, batch->rows)
@@ -117,7 +141,7 @@ deliver_batch(const EbBatch *batch)
 		eb_count_matches(targets, row);
 		for (int i = 0; i < row->ntargets; i++)
 		{
-			EbInvocation *next = &group.invocations[group.count];
+			EbInvocation *next = &group->invocations[group->count];
 
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextSwitchTo(oldcontext);
@@ -135,16 +159,18 @@ deliver_batch(const EbBatch *batch)
 			else if (next->target->kind == EB_TARGET_PROCEDURE)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
 									   row, 0, 0, NULL, NULL);
-			else if (batch->lane == EB_LANE_ANY ||
-					 ++group.count == GROUP_INVOCATIONS)
+			else
 			{
-				group.count = Max(group.count, 1);
-				deliver_group(batch, &group);
+				group->count++;
+				group->bytes += row->event_len;
+				if (batch->lane != EB_LANE_ANY && !group_is_full(group))
+					continue;
+				deliver_group(batch, group);
 				MemoryContextReset(context);
 			}
 		}
 	}
-	deliver_group(batch, &group);
+	deliver_group(batch, group);
 	MemoryContextSwitchTo(oldcontext);
 	eb_metrics_write(targets);
 	eb_ledger_finish(batch);
