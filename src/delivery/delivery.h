@@ -237,6 +237,9 @@ extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
 extern void eb_count_matches(HTAB *targets, const EbLogRow *row);
 extern void eb_metrics_write(HTAB *targets);
 
+/* orphans.c */
+extern void eb_orphans_pass_on(void);
+
 /* client.c */
 extern void eb_client_end(XactEvent event);
 

@@ -395,6 +395,7 @@ maintain(void)
 		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
 							0, NULL, NULL, NULL);
 		eb_commit_lazily();
+		eb_orphans_pass_on();
 	}
 	rotate();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
