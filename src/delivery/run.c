@@ -361,13 +361,13 @@ rotate(void)
 		bool		isnull;
 
 		eb_internal_execute(&log->rotate_plan, sql, 0, NULL, NULL, NULL);
-		next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							 &isnull);
+		next = eb_result(0, 1, &isnull);
+		SPI_freetuptable(SPI_tuptable);
 		commit();
 		if (isnull)
 			continue;
 		sql = psprintf("SELECT setval('eventbridge.%s', $1)", log->turn);
-		eb_internal_execute(&log->turn_plan, sql, 1, types, &next, NULL);
+		eb_internal_call(&log->turn_plan, sql, 1, types, &next, NULL);
 		eb_commit_lazily();
 	}
 }
@@ -392,8 +392,8 @@ maintain(void)
 	if (now - last_tidy >= TIDY_INTERVAL)
 	{
 		last_tidy = now;
-		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
-							0, NULL, NULL, NULL);
+		eb_internal_call(&tidy_plan, "SELECT eventbridge._tidy()",
+						 0, NULL, NULL, NULL);
 		eb_commit_lazily();
 		eb_orphans_pass_on();
 	}
@@ -475,14 +475,16 @@ eb_next_attempt(Oid lane)
 	static const Oid types[] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(lane)};
 	bool		isnull;
-	Datum		next;
+	Datum		value;
+	TimestampTz next;
 
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._next_attempt($1)",
 						1, types, values, NULL);
-	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	return isnull ? 0 : DatumGetTimestampTz(next);
+	value = eb_result(0, 1, &isnull);
+	next = isnull ? 0 : DatumGetTimestampTz(value);
+	SPI_freetuptable(SPI_tuptable);
+	return next;
 }
 
 /*

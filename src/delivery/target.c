@@ -126,8 +126,7 @@ read_lane(int64 target_id)
 	if (eb_internal_read(&plan, "SELECT eventbridge._target_lane($1)",
 						 1, types, values, NULL) > 0)
 	{
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-										  SPI_tuptable->tupdesc, 1, &isnull);
+		Datum		value = eb_result(0, 1, &isnull);
 
 		if (!isnull)
 			lane = DatumGetObjectId(value);
@@ -273,25 +272,16 @@ static Datum
 column_value(int column, Datum null)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, column, &isnull);
+	Datum		value = eb_result(0, column, &isnull);
 
 	return isnull ? null : value;
 }
 
-/* Reads a target into the current context. */
+/* A target from SPI's result, which has a row for it. */
 static void
-read_target(EbTarget *target)
+read_columns(EbTarget *target)
 {
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(target->target_id)};
 	char	   *template;
-
-	if (eb_internal_execute(&plan,
-							"SELECT * FROM eventbridge._delivery_target($1)",
-							1, types, values, NULL) == 0)
-		return;
 
 	target->exists = true;
 	target->kind = eb_target_kind(column_text(COLUMN_KIND));
@@ -345,6 +335,21 @@ read_target(EbTarget *target)
 		target->path = eb_path_parse(target->input_path,
 									 strlen(target->input_path), &fault);
 	}
+}
+
+/* Reads a target into the current context. */
+static void
+read_target(EbTarget *target)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(target->target_id)};
+
+	if (eb_internal_execute(&plan,
+							"SELECT * FROM eventbridge._delivery_target($1)",
+							1, types, values, NULL) > 0)
+		read_columns(target);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
