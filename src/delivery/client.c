@@ -302,7 +302,16 @@ eb_worker_claim(PG_FUNCTION_ARGS)
 	claim.places = create_places();
 	nretries = claim_retries(&claim, (max_deliveries + 1) / 2);
 	if (nretries < max_deliveries)
+	{
+		/*
+		 * The second look below needs ORDER, and who has it, from a first
+		 * look that found something, may be about to wait for CLAIM.  So
+		 * everybody takes them in this order, even if no second look follows:
+		 * only who comes here takes either for this lane.
+		 */
+		eb_order_lock(EB_LANE_CLIENT);
 		claim_batch(&claim, max_deliveries - nretries);
+	}
 	if (claim.new_in_order)
 		(void) claim_retries(&claim, max_deliveries - nretries);
 	eb_metrics_write(claim.targets);

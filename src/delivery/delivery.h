@@ -195,6 +195,7 @@ extern bool eb_order_applies(const EbTarget *target, const EbLogRow *row);
 extern void eb_order_insert(const EbBatch *batch, const EbTarget *target,
 							const EbLogRow *row);
 extern void eb_order_forget(Oid lane);
+extern void eb_order_lock(Oid lane);
 extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
 
 /* target.c */

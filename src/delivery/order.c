@@ -182,6 +182,13 @@ lock_from_cursor(GroupCursor *cursor, int limit, int64 before_batch,
 	return nlocked;
 }
 
+/* Until the transaction's end, nobody else looks for rows of the lane. */
+void
+eb_order_lock(Oid lane)
+{
+	eb_lock(EB_LOCK_ORDER, lane, 0, ExclusiveLock, false, true);
+}
+
 /*
  * The numbers of rows whose turn it is; their locks are held by the session.
  * Goes round the groups, so that none is kept out by others that always have
@@ -199,7 +206,7 @@ eb_order_lock_due(Oid lane, int limit, Datum *ids)
 
 	if (limit <= 0 || !lane_has_rows(lane))
 		return 0;
-	eb_lock(EB_LOCK_ORDER, lane, 0, ExclusiveLock, false, true);
+	eb_order_lock(lane);
 	eb_ledger_settled(lane, &before_batch, &until_xid);
 
 	if (cursor.lane != lane)
