@@ -55,6 +55,8 @@ typedef struct EbBatch
 	EbLogPosition	from;
 	EbLogPosition	to;
 	int			ndeliveries;
+	Size		nbytes;			/* of the rows' events */
+	bool		is_full;		/* there may be more, not read yet */
 	int64		nscanned;		/* rows looked at, of any lane */
 	bool		closes;			/* without rows; the one before it had been cut */
 	List	   *rows;			/* of EbLogRow */

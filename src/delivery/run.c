@@ -33,7 +33,10 @@
 #include "compat.h"
 #include "delivery/delivery.h"
 
-/* Deliveries of a batch: bounds how much is done again after a crash. */
+/*
+ * Deliveries of a batch: bounds how much is done again after a crash.  Events
+ * that are long make it end earlier; see log.c.
+ */
 #define BATCH_DELIVERIES	1000
 
 /* What these take, when they are small. */
@@ -120,6 +123,8 @@ deliver_batch(const EbBatch *batch)
 			EbInvocation *next = &group.invocations[group.count];
 
 			CHECK_FOR_INTERRUPTS();
+			if (group.count == 0)
+				MemoryContextReset(context);
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
@@ -140,7 +145,6 @@ deliver_batch(const EbBatch *batch)
 			{
 				group.count = Max(group.count, 1);
 				deliver_group(batch, &group);
-				MemoryContextReset(context);
 			}
 		}
 	}
@@ -170,11 +174,12 @@ batch_context(void)
 }
 
 /*
- * Serves one batch of the lane.  Returns the number of deliveries; with none,
- * *closes says whether deliveries that wait for their turn may be due by that.
+ * Serves one batch of the lane.  Returns the number of deliveries, and in
+ * *is_full whether there may be more; with none, *closes says whether
+ * deliveries that wait for their turn may be due by that.
  */
 static int
-run_batch(Oid lane, int max_deliveries, bool *closes)
+run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
@@ -196,6 +201,7 @@ run_batch(Oid lane, int max_deliveries, bool *closes)
 	}
 	else
 		*closes = batch.closes;
+	*is_full = batch.is_full;
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextReset(context);
 	return ndeliveries;
@@ -210,16 +216,14 @@ run_batches(Oid lane, int64 max_deliveries, bool *closes)
 {
 	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 	int64		total = 0;
-	int			ndeliveries;
+	bool		is_full;
 
 	*closes = false;
 	do
-	{
-		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX),
-								closes);
-		total += ndeliveries;
-	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
-			 GetCurrentTimestamp() < turn_ends);
+		total += run_batch(lane, Min(max_deliveries - total, INT_MAX),
+						   &is_full, closes);
+	while (is_full && total < max_deliveries &&
+		   GetCurrentTimestamp() < turn_ends);
 	return total;
 }
 

@@ -36,6 +36,13 @@ SELECT what, count(*) FROM public.memory_seen GROUP BY what ORDER BY what;
 SELECT max(results) - min(results) AS more FROM public.memory_seen;
 SELECT count(*) FROM delivery_retry;
 
+-- long events make batches of fewer deliveries: 8 MB, and one event more
+SELECT max(batch) AS last FROM delivery_ledger WHERE lane = current_user::regrole \gset
+SELECT count(put_event('memory', 't', jsonb_build_object('what', 'long', 'long', repeat('x', 200 * 1024)))) FROM generate_series(1, 100);
+CALL run_deliveries();
+SELECT count(*) AS deliveries FROM public.memory_seen WHERE what = 'long';
+SELECT count(*) AS batches FROM delivery_ledger WHERE lane = current_user::regrole AND batch > :last AND NOT done;
+
 SELECT remove_targets('memory', '{f}') -> 'FailedEntryCount' AS failed;
 SELECT delete_rule('memory');
 UPDATE delivery_retry SET next_attempt = clock_timestamp();
