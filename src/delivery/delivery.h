@@ -206,6 +206,8 @@ extern Oid	eb_target_lane(int64 target_id);
 extern HTAB *eb_targets_create(void);
 extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
 extern EbTargetKind eb_target_kind(const char *kind);
+
+/* deliver.c */
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
 extern void eb_target_deliver(EbInvocation *invocation);
 

@@ -134,7 +134,6 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 	bool		nulls[LOG_NATTS] = {0};
 	Datum	   *ids = palloc(sizeof(Datum) * ntargets);
 	Datum	   *lanes = palloc(sizeof(Datum) * ntargets);
-	int			nlanes_noted = 0;
 
 	for (int i = 0; i < ntargets; i++)
 	{
@@ -142,9 +141,8 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 
 		ids[i] = Int64GetDatum(targets[i].target_id);
 		lanes[i] = ObjectIdGetDatum(lane);
-		if (nlanes_noted == 0 || lanes[i] != lanes[i - 1])
+		if (i == 0 || lanes[i] != lanes[i - 1])
 			eb_bell_note_lane(lane);
-		nlanes_noted++;
 	}
 
 	values[LOG_XID - 1] =
