@@ -33,7 +33,10 @@
 #include "compat.h"
 #include "delivery/delivery.h"
 
-/* Deliveries of a batch: bounds how much is done again after a crash. */
+/*
+ * Deliveries of a batch: bounds how much is done again after a crash.  Events
+ * that are long make it end earlier; see log.c.
+ */
 #define BATCH_DELIVERIES	1000
 
 /* What these take, when they are small. */
@@ -144,6 +147,8 @@ deliver_batch(const EbBatch *batch)
 			EbInvocation *next = &group->invocations[group->count];
 
 			CHECK_FOR_INTERRUPTS();
+			if (group->count == 0)
+				MemoryContextReset(context);
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
@@ -166,7 +171,6 @@ deliver_batch(const EbBatch *batch)
 				if (batch->lane != EB_LANE_ANY && !group_is_full(group))
 					continue;
 				deliver_group(batch, group);
-				MemoryContextReset(context);
 			}
 		}
 	}
@@ -196,11 +200,12 @@ batch_context(void)
 }
 
 /*
- * Serves one batch of the lane.  Returns the number of deliveries; with none,
- * *closes says whether deliveries that wait for their turn may be due by that.
+ * Serves one batch of the lane.  Returns the number of deliveries, and in
+ * *is_full whether there may be more; with none, *closes says whether
+ * deliveries that wait for their turn may be due by that.
  */
 static int
-run_batch(Oid lane, int max_deliveries, bool *closes)
+run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
@@ -222,6 +227,7 @@ run_batch(Oid lane, int max_deliveries, bool *closes)
 	}
 	else
 		*closes = batch.closes;
+	*is_full = batch.is_full;
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextReset(context);
 	return ndeliveries;
@@ -236,16 +242,14 @@ run_batches(Oid lane, int64 max_deliveries, bool *closes)
 {
 	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 	int64		total = 0;
-	int			ndeliveries;
+	bool		is_full;
 
 	*closes = false;
 	do
-	{
-		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX),
-								closes);
-		total += ndeliveries;
-	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
-			 GetCurrentTimestamp() < turn_ends);
+		total += run_batch(lane, Min(max_deliveries - total, INT_MAX),
+						   &is_full, closes);
+	while (is_full && total < max_deliveries &&
+		   GetCurrentTimestamp() < turn_ends);
 	return total;
 }
 
@@ -387,13 +391,13 @@ rotate(void)
 		bool		isnull;
 
 		eb_internal_execute(&log->rotate_plan, sql, 0, NULL, NULL, NULL);
-		next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							 &isnull);
+		next = eb_result(0, 1, &isnull);
+		SPI_freetuptable(SPI_tuptable);
 		commit();
 		if (isnull)
 			continue;
 		sql = psprintf("SELECT setval('eventbridge.%s', $1)", log->turn);
-		eb_internal_execute(&log->turn_plan, sql, 1, types, &next, NULL);
+		eb_internal_call(&log->turn_plan, sql, 1, types, &next, NULL);
 		eb_commit_lazily();
 	}
 }
@@ -418,9 +422,10 @@ maintain(void)
 	if (now - last_tidy >= TIDY_INTERVAL)
 	{
 		last_tidy = now;
-		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
-							0, NULL, NULL, NULL);
+		eb_internal_call(&tidy_plan, "SELECT eventbridge._tidy()",
+						 0, NULL, NULL, NULL);
 		eb_commit_lazily();
+		eb_orphans_pass_on();
 	}
 	rotate();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
@@ -500,14 +505,16 @@ eb_next_attempt(Oid lane)
 	static const Oid types[] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(lane)};
 	bool		isnull;
-	Datum		next;
+	Datum		value;
+	TimestampTz next;
 
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._next_attempt($1)",
 						1, types, values, NULL);
-	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	return isnull ? 0 : DatumGetTimestampTz(next);
+	value = eb_result(0, 1, &isnull);
+	next = isnull ? 0 : DatumGetTimestampTz(value);
+	SPI_freetuptable(SPI_tuptable);
+	return next;
 }
 
 /*
