@@ -7,7 +7,8 @@
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
-	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean, OUT has_groups boolean)
+	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean, OUT has_groups boolean,
+	OUT delay_seconds integer)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -46,7 +47,8 @@ BEGIN
 					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
 		x.attempts > 0 OR x.batch_limit IS NOT NULL,
 		p.target_kind = 'queue'
-			AND coalesce(p.definition #>> '{TargetParameters,SqsQueueParameters,MessageGroupId}', '') <> ''
+			AND coalesce(p.definition #>> '{TargetParameters,SqsQueueParameters,MessageGroupId}', '') <> '',
+		(SELECT q.delay_seconds FROM eventbridge.queue AS q WHERE p.target_kind = 'queue' AND q.name = p.target_resource)
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
@@ -402,8 +404,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	last_one constant integer := json_array_length(records::json) - 1;
 BEGIN
-	INSERT INTO eventbridge.queue_message (queue_id, body)
-	SELECT q.queue_id, json_build_object(
+	INSERT INTO eventbridge.queue_message (queue_id, visible_at, body)
+	SELECT q.queue_id, clock_timestamp() + make_interval(secs => q.delay_seconds), json_build_object(
 		'context', json_build_object('executionId', gen_random_uuid(), 'resourceArn', eventbridge._pipe_arn(p.name),
 			'condition', condition, 'approximateInvokeCount', attempts),
 		'version', '1.0', 'timestamp', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
