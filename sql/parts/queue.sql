@@ -852,6 +852,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	delivered_again bigint;
+	lanes oid[];
 	sent_back bigint;
 	sent_back_at timestamptz;
 BEGIN
@@ -860,14 +861,17 @@ BEGIN
 		USING eventbridge.target AS t
 		WHERE m.queue_id = found_queue.queue_id AND m.dead_letter IS NOT NULL AND m.dead_letter_source IS NULL
 			AND t.target_id = (m.dead_letter ->> 'target_id')::bigint
-		RETURNING m.event_id, m.dead_letter, t.target_id)
-	INSERT INTO eventbridge.delivery_retry
-		(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
-	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
-		(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
-		dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
-	FROM taken;
-	GET DIAGNOSTICS delivered_again = ROW_COUNT;
+		RETURNING m.event_id, m.dead_letter, t.target_id),
+	put_back AS (
+		INSERT INTO eventbridge.delivery_retry
+			(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
+		SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
+			(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
+			dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
+		FROM taken
+		RETURNING lane)
+	SELECT count(*), array_agg(DISTINCT lane) INTO delivered_again, lanes FROM put_back;
+	PERFORM eventbridge._note_lane(l) FROM unnest(lanes) AS l;
 
 	sent_back_at := clock_timestamp();
 	/* A new number, so that no receipt is good for it. */
