@@ -452,11 +452,14 @@ BEGIN
 	IF place.kind = 'event_bus' THEN
 		PERFORM eventbridge._check_bus_parameters(coalesce(parameters -> block, '{}'));
 	ELSIF place.kind = 'queue' THEN
-		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{MessageGroupId,MessageDeduplicationId}');
-		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'MessageGroupId'], block || '.MessageGroupId', 100),
+		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
+			'{MessageGroupId,MessageDeduplicationId}');
+		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}',
+			parameters #>> ARRAY[block, 'MessageGroupId'], block || '.MessageGroupId', 100),
 			parameters #>> ARRAY[block, 'MessageDeduplicationId'], block || '.MessageDeduplicationId', 100));
 		IF place.resource LIKE '%.fifo' AND coalesce(parameters #>> ARRAY[block, 'MessageGroupId'], '') = '' THEN
-			PERFORM eventbridge._raise('ValidationException', format('TargetParameters.%s.MessageGroupId Missing required parameter.', block));
+			PERFORM eventbridge._raise('ValidationException',
+				format('TargetParameters.%s.MessageGroupId Missing required parameter.', block));
 		END IF;
 	ELSIF place.kind = 'api_destination' THEN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
