@@ -94,6 +94,7 @@ typedef struct EbTarget
 	char	   *name;			/* of the resource */
 	int64		resource_id;	/* queue, log group or bus */
 	char	   *message_group_id;	/* of messages to a queue, or NULL */
+	int			delay;			/* of a queue's messages, in seconds */
 	Oid			function;		/* of which functions and procedures only */
 	FmgrInfo	flinfo;
 	bool		claim_check;	/* notify with an id, not with the content */

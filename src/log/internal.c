@@ -199,6 +199,16 @@ eb_result_int64(uint64 row, int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+/* 0 for null. */
+int32
+eb_result_int32(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
 /* InvalidOid for null. */
 Oid
 eb_result_oid(uint64 row, int column)
