@@ -272,9 +272,13 @@ extern void eb_bell_channel(Oid lane, char *channel);
 
 /* launcher.c */
 extern void eb_launcher_init(void);
+
+/* slots.c */
 extern bool eb_launcher_is_on(void);
 extern void eb_launcher_wake(const Oid *lanes, int nlanes);
 extern void eb_launcher_withdraw(Oid database);
+
+/* background.c */
 extern bool eb_worker_lane(Oid *lane);
 
 /* withdraw.c */
