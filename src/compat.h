@@ -102,4 +102,13 @@ eb_make_json_lex_context(char *text, int len)
 #define populate_compact_attribute(desc, attnum) ((void) 0)
 #endif
 
+/* 18: an index scan can count what it does, for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define EB_INDEX_BEGINSCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define EB_INDEX_BEGINSCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
 #endif							/* EB_COMPAT_H */

@@ -46,7 +46,7 @@ static const struct
 {
 	int			rate;
 	int			pace;
-}			paces[] = {{1000, 5}, {4000, 20}, {INT_MAX, 50}};
+}			paces[] = {{1000, 5}, {4000, 20}, {8000, 50}, {INT_MAX, 100}};
 
 static EbSlot *my_slot = NULL;
 static bool at_rest = false;
