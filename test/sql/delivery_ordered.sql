@@ -84,6 +84,20 @@ SELECT count(ordered_put(v, 'd')) FROM unnest('{d4,d5}'::text[]) AS v;
 CALL run_deliveries();
 SELECT v FROM public.ordered_calls ORDER BY n;
 
+-- also those that get their turn only when the lane has had a batch here
+TRUNCATE public.ordered_calls;
+INSERT INTO public.ordered_faults VALUES ('d1');
+SELECT count(ordered_put(v, 'd')) FROM unnest('{d1,d2,d3}'::text[]) AS v;
+CALL run_deliveries();
+TRUNCATE public.ordered_faults, delivery_log_0, delivery_log_1, delivery_log_2, delivery_ledger_0, delivery_ledger_1, delivery_ledger_2;
+UPDATE delivery_retry SET order_batch = 5000, order_xid = 1000000000;
+SELECT count(ordered_put(v, 'd')) FROM unnest('{d4,d5}'::text[]) AS v;
+CALL run_deliveries();
+SELECT v FROM public.ordered_calls ORDER BY n;
+UPDATE delivery_retry SET next_attempt = clock_timestamp() WHERE attempts > 0;
+CALL run_deliveries();
+SELECT v FROM public.ordered_calls ORDER BY n;
+
 /* The groups take turns: each is served once before any is served again. */
 TRUNCATE public.ordered_calls;
 SELECT count(ordered_put(g || ' ' || i, g::text)) FROM generate_series(1, 20) AS g, generate_series(1, 3) AS i;
