@@ -168,26 +168,35 @@ send_message(const EbTarget *target, const EbLogRow *row, const char *input)
 {
 	static SPIPlanPtr plan = NULL;
 	static SPIPlanPtr group_plan = NULL;
-	static const Oid types[] = {INT8OID, TEXTOID, UUIDOID, TEXTOID, INT8OID};
-	Datum		values[5];
+	static const Oid types[] = {INT8OID, TEXTOID, UUIDOID, INT4OID};
+	static const Oid group_types[] = {INT8OID, TEXTOID, UUIDOID, TEXTOID,
+	INT8OID};
+	Datum		values[5] = {
+		Int64GetDatum(target->resource_id),
+		CStringGetTextDatum(input),
+		UUIDPGetDatum(&row->event_id)
+	};
 
 	if (target->message_group_id == NULL)
 	{
-		store(&plan, "INSERT INTO eventbridge.queue_message"
-			  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
-			  target, row, input);
-		return;
+		values[3] = Int32GetDatum(target->delay);
+		eb_internal_call(&plan,
+						 "INSERT INTO eventbridge.queue_message"
+						 " (queue_id, body, event_id, visible_at)"
+						 " VALUES ($1, $2, $3,"
+						 " clock_timestamp() + $4 * interval '1 s')",
+						 4, types, values, NULL);
 	}
-	values[0] = Int64GetDatum(target->resource_id);
-	values[1] = CStringGetTextDatum(input);
-	values[2] = UUIDPGetDatum(&row->event_id);
-	values[3] = CStringGetTextDatum(target->message_group_id);
-	values[4] = Int64GetDatum(target->target_id);
-	eb_internal_call(&group_plan,
-					 "SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
-					 5, types, values, NULL);
+	else
+	{
+		values[3] = CStringGetTextDatum(target->message_group_id);
+		values[4] = Int64GetDatum(target->target_id);
+		eb_internal_call(&group_plan,
+						 "SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
+						 5, group_types, values, NULL);
+		pfree(DatumGetPointer(values[3]));
+	}
 	pfree(DatumGetPointer(values[1]));
-	pfree(DatumGetPointer(values[3]));
 }
 
 /*

@@ -94,6 +94,7 @@ typedef struct EbTarget
 	char	   *name;			/* of the resource */
 	int64		resource_id;	/* queue, log group or bus */
 	char	   *message_group_id;	/* of messages to a queue, or NULL */
+	int			delay;			/* of a queue's messages, in seconds */
 	Oid			function;		/* of which functions and procedures only */
 	FmgrInfo	flinfo;
 	bool		claim_check;	/* notify with an id, not with the content */
@@ -271,9 +272,13 @@ extern void eb_bell_channel(Oid lane, char *channel);
 
 /* launcher.c */
 extern void eb_launcher_init(void);
+
+/* slots.c */
 extern bool eb_launcher_is_on(void);
 extern void eb_launcher_wake(const Oid *lanes, int nlanes);
 extern void eb_launcher_withdraw(Oid database);
+
+/* background.c */
 extern bool eb_worker_lane(Oid *lane);
 
 /* withdraw.c */

@@ -42,8 +42,13 @@
 /* What these take, when they are small. */
 #define BATCH_MEMORY		(1024 * 1024)
 
-/* Invocations of user code that share a subtransaction. */
-#define GROUP_INVOCATIONS	50
+/*
+ * Invocations of user code that share a subtransaction: the fewest and the most,
+ * and what their events take at most.
+ */
+#define FEW_INVOCATIONS		50
+#define MANY_INVOCATIONS	400
+#define GROUP_BYTES			(1024 * 1024)
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 PG_FUNCTION_INFO_V1(eb_worker_deliver);
@@ -71,8 +76,22 @@ eb_commit_lazily(void)
 typedef struct InvocationGroup
 {
 	int			count;
-	EbInvocation invocations[GROUP_INVOCATIONS];
+	int64		bytes;			/* of their events */
+	EbInvocation invocations[MANY_INVOCATIONS];
 } InvocationGroup;
+
+/*
+ * How many share one now.  The subtransaction costs something, and the server
+ * plans a function in SQL anew in each.  But a failure has the whole group made
+ * again, one by one; so groups grow as long as nothing fails.
+ */
+static int	group_size = FEW_INVOCATIONS;
+
+static bool
+group_is_full(const InvocationGroup *group)
+{
+	return group->count >= group_size || group->bytes >= GROUP_BYTES;
+}
 
 static void
 deliver_group(const EbBatch *batch, InvocationGroup *group)
@@ -83,9 +102,13 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 	{
 		for (int i = 0; i < group->count; i++)
 			eb_settle_first(batch, &group->invocations[i], started);
+		if (group->count >= group_size)
+			group_size = Min(group_size * 2, MANY_INVOCATIONS);
 	}
 	else
 	{
+		if (group->count > 1)
+			group_size = FEW_INVOCATIONS;
 		for (int i = 0; i < group->count; i++)
 		{
 			started = GetCurrentTimestamp();
@@ -94,6 +117,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 		}
 	}
 	group->count = 0;
+	group->bytes = 0;
 }
 
 /*
@@ -109,7 +133,7 @@ deliver_batch(const EbBatch *batch)
 	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge delivery",
 												  ALLOCSET_DEFAULT_SIZES);
-	InvocationGroup group = {0};
+	InvocationGroup *group = palloc0(sizeof(InvocationGroup));
 	ListCell   *cell;
 
 	foreach(cell, batch->rows)
@@ -120,10 +144,10 @@ deliver_batch(const EbBatch *batch)
 		eb_count_matches(targets, row);
 		for (int i = 0; i < row->ntargets; i++)
 		{
-			EbInvocation *next = &group.invocations[group.count];
+			EbInvocation *next = &group->invocations[group->count];
 
 			CHECK_FOR_INTERRUPTS();
-			if (group.count == 0)
+			if (group->count == 0)
 				MemoryContextReset(context);
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
@@ -140,15 +164,17 @@ deliver_batch(const EbBatch *batch)
 			else if (next->target->kind == EB_TARGET_PROCEDURE)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
 									   row, 0, 0, NULL, NULL);
-			else if (batch->lane == EB_LANE_ANY ||
-					 ++group.count == GROUP_INVOCATIONS)
+			else
 			{
-				group.count = Max(group.count, 1);
-				deliver_group(batch, &group);
+				group->count++;
+				group->bytes += row->event_len;
+				if (batch->lane != EB_LANE_ANY && !group_is_full(group))
+					continue;
+				deliver_group(batch, group);
 			}
 		}
 	}
-	deliver_group(batch, &group);
+	deliver_group(batch, group);
 	MemoryContextSwitchTo(oldcontext);
 	eb_metrics_write(targets);
 	eb_ledger_finish(batch);

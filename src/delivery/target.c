@@ -54,7 +54,8 @@ enum
 	COLUMN_OBSTACLE,
 	COLUMN_RULE_ID,
 	COLUMN_ORDERED,
-	COLUMN_MESSAGE_GROUP_ID
+	COLUMN_MESSAGE_GROUP_ID,
+	COLUMN_DELAY
 };
 
 /* ---- changes ---- */
@@ -288,6 +289,8 @@ read_columns(EbTarget *target)
 	target->input = column_text(COLUMN_INPUT);
 	target->input_path = column_text(COLUMN_INPUT_PATH);
 	target->message_group_id = column_text(COLUMN_MESSAGE_GROUP_ID);
+	target->delay = DatumGetInt32(column_value(COLUMN_DELAY,
+											   Int32GetDatum(0)));
 	target->rule_name = column_text(COLUMN_RULE_NAME);
 	target->rule_arn = column_text(COLUMN_RULE_ARN);
 	target->target_arn = column_text(COLUMN_TARGET_ARN);
