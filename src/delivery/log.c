@@ -24,7 +24,8 @@
  * Lanes.  Who delivers depends on the target: queues, channels, buses and
  * log groups are served by any session; functions and procedures by sessions
  * of the role that they run as; webhooks and commands by the client program.
- * Each of these is a lane, and reads the log for itself.
+ * Each of these is a lane, and reads the log for itself.  For a role that is
+ * gone somebody else does: see orphans.c.
  *
  * Reading.  A position in the log is a snapshot (position.h).  A batch is
  * what is visible at one position and was not at the one before.  So what

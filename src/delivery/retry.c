@@ -4,7 +4,9 @@
  *	  Deliveries that have a row of their own.
  *
  * See log.c, "Failures".  Besides what failed, these are the deliveries that
- * a client program has in hand: see client.c.
+ * a client program has in hand, that wait for their turn, that call
+ * procedures, or that came from another lane: see client.c, order.c, run.c and
+ * settle.c.
  *
  *-------------------------------------------------------------------------
  */

@@ -84,6 +84,47 @@ SELECT count(ordered_put(v, 'd')) FROM unnest('{d4,d5}'::text[]) AS v;
 CALL run_deliveries();
 SELECT v FROM public.ordered_calls ORDER BY n;
 
+-- also those that get their turn only when the lane has had a batch here
+TRUNCATE public.ordered_calls;
+INSERT INTO public.ordered_faults VALUES ('d1');
+SELECT count(ordered_put(v, 'd')) FROM unnest('{d1,d2,d3}'::text[]) AS v;
+CALL run_deliveries();
+TRUNCATE public.ordered_faults, delivery_log_0, delivery_log_1, delivery_log_2, delivery_ledger_0, delivery_ledger_1, delivery_ledger_2;
+UPDATE delivery_retry SET order_batch = 5000, order_xid = 1000000000;
+SELECT count(ordered_put(v, 'd')) FROM unnest('{d4,d5}'::text[]) AS v;
+CALL run_deliveries();
+SELECT v FROM public.ordered_calls ORDER BY n;
+UPDATE delivery_retry SET next_attempt = clock_timestamp() WHERE attempts > 0;
+CALL run_deliveries();
+SELECT v FROM public.ordered_calls ORDER BY n;
+
+/* The groups take turns: each is served once before any is served again. */
+TRUNCATE public.ordered_calls;
+SELECT count(ordered_put(g || ' ' || i, g::text)) FROM generate_series(1, 20) AS g, generate_series(1, 3) AS i;
+CALL run_deliveries();
+SELECT (n - first - 1) / 20 AS round, count(DISTINCT split_part(v, ' ', 1)) AS groups, min(split_part(v, ' ', 2)) AS from_no, max(split_part(v, ' ', 2)) AS to_no
+FROM public.ordered_calls, (SELECT min(n) - 1 AS first FROM public.ordered_calls) AS f GROUP BY 1 ORDER BY 1;
+
+/* What is passed on to another lane loses its place on this one: in a batch, and as a retry. */
+INSERT INTO public.ordered_faults VALUES ('h1'), ('i1');
+SELECT count(ordered_put(v, left(v, 1))) FROM unnest('{h1,i1}'::text[]) AS v;
+CALL run_deliveries();
+UPDATE delivery_retry SET order_batch = 1000000, order_xid = 1000000000, next_attempt = clock_timestamp();
+SELECT count(ordered_put(v, left(v, 1))) FROM unnest('{h2,i2}'::text[]) AS v;
+SELECT create_task('ordered') IS NOT NULL AS created;
+SELECT put_targets('ordered', jsonb_build_array(jsonb_build_object('Id', 'f', 'InputPath', '$.detail.v', 'Ordered', true,
+	'Arn', 'arn:aws:ecs:us-east-1:000000000000:task/ordered',
+	'RoleArn', format('arn:aws:iam::000000000000:role/%s', current_user)))) -> 'FailedEntryCount' AS failed;
+CALL run_deliveries();
+SELECT event::jsonb #>> '{detail,v}' AS v, lane, attempts, order_xid, order_batch, next_attempt FROM delivery_retry ORDER BY 1;
+SELECT input, worker_report(delivery_id, attempt, 'DELIVERED') FROM worker_claim() ORDER BY 1;
+SELECT input, worker_report(delivery_id, attempt, 'DELIVERED') FROM worker_claim() ORDER BY 1;
+SELECT count(*) FROM delivery_retry;
+TRUNCATE public.ordered_faults;
+SELECT delete_task('ordered') \g /dev/null
+SELECT put_targets('ordered', '[
+	{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:ordered_note", "InputPath": "$.detail", "Ordered": true}]') -> 'FailedEntryCount' AS failed;
+
 /* Procedures. */
 TRUNCATE public.ordered_calls;
 CREATE PROCEDURE public.ordered_steps(event jsonb) LANGUAGE plpgsql AS $$
