@@ -88,8 +88,10 @@ eb_make_json_lex_context(char *text, int len)
 /* 17: a role that may not log in can have a background worker. */
 #if PG_VERSION_NUM >= 170000
 #define EB_BGWORKER_ROLE_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#define EB_BGWORKER_NEEDS_LOGIN false
 #else
 #define EB_BGWORKER_ROLE_FLAGS 0
+#define EB_BGWORKER_NEEDS_LOGIN true
 #endif
 
 /* 18: generated columns may be virtual, and attributes have a compact form. */

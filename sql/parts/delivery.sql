@@ -435,6 +435,10 @@ BEGIN
 	FROM (SELECT g.target_id, eventbridge._lane(g.kind, coalesce(g.role, u.owner)) AS lane
 		  FROM eventbridge.target AS g JOIN eventbridge.rule AS u USING (rule_id)) AS t
 	WHERE r.target_id = t.target_id AND r.lane <> t.lane;
+	/* Elsewhere, who meets a retry whose target is gone removes it. */
+	DELETE FROM eventbridge.delivery_retry AS r
+	WHERE r.lane > 1 AND NOT EXISTS (SELECT FROM pg_roles AS a WHERE a.oid = r.lane)
+		AND NOT EXISTS (SELECT FROM eventbridge.target AS t WHERE t.target_id = r.target_id);
 	DELETE FROM eventbridge.delivery_outcome AS o WHERE o.at < clock_timestamp() - greatest(retention, '1 h');
 	DELETE FROM eventbridge.notification AS n WHERE n.sent_at < clock_timestamp() - interval '4 days';
 	DELETE FROM eventbridge.log_event AS e USING eventbridge.log_group AS g
@@ -454,6 +458,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
+
+/*
+ * The lanes of roles that have been dropped, as far as the log names them:
+ * what they were owed may be there still.
+ */
+CREATE FUNCTION _lanes_without_role() RETURNS SETOF oid
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT DISTINCT l.lane
+	FROM (SELECT DISTINCT d.lanes FROM eventbridge.delivery_log AS d) AS d, unnest(d.lanes) AS l (lane)
+	WHERE l.lane > 1 AND NOT EXISTS (SELECT FROM pg_roles AS a WHERE a.oid = l.lane)
+$$;
+COMMENT ON FUNCTION _lanes_without_role() IS
+'Internal: lanes in the delivery log that nobody serves, because their role has been dropped.';
 
 /*
  * The batches that may be open, each lane's last one, and the counters of
@@ -592,7 +609,7 @@ REVOKE EXECUTE ON FUNCTION
 	_target_lane(bigint), _note_lane(oid), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text), _tidy(),
 	_carry_over_delivery_log(integer, integer), _delivery_log_is_needed(integer, xid8), _rotate_delivery_log(),
-	_lanes_with_work(), _next_attempt(oid), _adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]),
+	_lanes_with_work(), _lanes_without_role(), _next_attempt(oid), _adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]),
 	_get_notification(uuid), _has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint),
 	worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint), worker_sleep(oid),
 	worker_may_rest(text), worker_wake(oid)

@@ -397,7 +397,7 @@ $$;
 COMMENT ON FUNCTION _content_id(text) IS
 'Internal: the deduplication id that a message''s content makes.';
 
-/* A message with a group from a rule; src/delivery/target.c stores the others. */
+/* A message with a group from a rule; src/delivery/deliver.c stores the others. */
 CREATE FUNCTION _send_event(queue_id bigint, body text, event_id uuid, message_group_id text, target_id bigint)
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

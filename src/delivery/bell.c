@@ -7,7 +7,7 @@
  * eventbridge.poll_interval.  It is there so that it need not wait so long.
  *
  * Background workers are woken through shared memory after the commit; see
- * launcher.c.  Clients listen on a channel of their lane, and a notification
+ * slots.c.  Clients listen on a channel of their lane, and a notification
  * has its price: from PreCommit_Notify to the end of the commit the writer
  * holds a lock that there is only one of.  So a writer rings only where
  * somebody sleeps:
