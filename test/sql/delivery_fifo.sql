@@ -36,6 +36,7 @@ SELECT send_message('f.fifo', 'x', message_group_id => 'a b', message_deduplicat
 SELECT send_message('f.fifo', 'x', message_group_id => '', message_deduplication_id => '1');
 SELECT send_message('f.fifo', 'x', message_group_id => 'g', message_deduplication_id => repeat('x', 129));
 SELECT send_message('f.fifo', '', message_group_id => 'g', message_deduplication_id => '1');
+SELECT send_message('f.fifo', 'x', message_group_id => 'g', message_deduplication_id => '1', message_attributes => '[]');
 SELECT send_message('standard', 'x', message_deduplication_id => '1');
 SELECT send_message('standard', 'x', message_group_id => 'tenant') IS NOT NULL;
 SELECT body, attributes - '{SentTimestamp,ApproximateFirstReceiveTimestamp}'::text[] AS attributes FROM receive_messages('standard');

@@ -128,6 +128,16 @@ SELECT pg_temp.calls();
 SELECT "Invocations", "EventCount", "ExecutionFailed", "EventSize" > 7 * 200 FROM pipe_metrics WHERE minute IS NULL;
 SELECT delete_pipe('held');
 
+-- max_deliveries bounds how many pipes have a turn
+SELECT pg_temp.make('{}'), create_pipe('held-too', (SELECT stream_arn FROM streams), 'arn:aws:lambda:us-east-1:000000000000:function:pipes_held_call');
+INSERT INTO pipes_held_t VALUES (81), (82);
+CALL run_deliveries(1);
+SELECT pg_temp.calls();
+CALL run_deliveries(1);
+CALL run_deliveries(1);
+SELECT pg_temp.calls();
+SELECT delete_pipe('held'), delete_pipe('held-too');
+
 -- a tick that is larger than what is read at once, of several transactions and partitions, beside another stream: all of it, in order, in turns
 CREATE TABLE pipes_held_parts (id int PRIMARY KEY) PARTITION BY HASH (id);
 CREATE TABLE pipes_held_parts_0 PARTITION OF pipes_held_parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
