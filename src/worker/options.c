@@ -12,11 +12,15 @@
 
 #include <math.h>
 
+#include "getopt_long.h"
 #include "log.h"
 #include "options.h"
 #include "worker.h"
 
+/* What getopt answers: a letter, or one of these. */
 #define OPT_HELP	1
+#define OPT_FIRST	1000		/* of those in the tables of a command */
+
 #define MAX_OPTIONS 64
 
 static const struct option common_options[] = {
@@ -79,8 +83,8 @@ eb_options_usage_error(void)
 }
 
 /* A whole number within bounds. */
-int
-eb_options_parse_count(const char *option, const char *text, int min, int max)
+static int
+parse_count(const char *option, const char *text, int min, int max)
 {
 	char	   *end;
 	long		value;
@@ -96,9 +100,12 @@ eb_options_parse_count(const char *option, const char *text, int min, int max)
 	return (int) value;
 }
 
-/* A time in seconds, fractions allowed, as milliseconds. */
-int
-eb_options_parse_seconds(const char *option, const char *text, int min_ms)
+/*
+ * A time in seconds, fractions allowed, as milliseconds.  It is rounded up: 0
+ * may have a meaning of its own, which a short time must not get.
+ */
+static int
+parse_seconds(const char *option, const char *text, int min_ms)
 {
 	const int	max_seconds = 1000000;
 	char	   *end;
@@ -114,7 +121,7 @@ eb_options_parse_seconds(const char *option, const char *text, int min_ms)
 							min_ms / 1000.0, max_seconds);
 		eb_options_usage_error();
 	}
-	return (int) (value * 1000);
+	return (int) ceil(value * 1000);
 }
 
 /* The last one given counts. */
@@ -180,15 +187,28 @@ take_names(EbConnectionOptions *connection, int argc, char **argv)
 	}
 }
 
-static int
-add_options(struct option *all, int n, const struct option *more)
+/* Takes an option of a table. */
+static void
+take_option(const EbOption *option, void *target)
 {
-	while (more->name)
+	void	   *field = (char *) target + option->field;
+
+	switch (option->kind)
 	{
-		Assert(n < MAX_OPTIONS);
-		all[n++] = *more++;
+		case EB_OPTION_FLAG:
+			*(bool *) field = true;
+			break;
+		case EB_OPTION_COUNT:
+			*(int *) field = parse_count(option->name, optarg,
+										 option->min, option->max);
+			break;
+		case EB_OPTION_SECONDS:
+			*(int *) field = parse_seconds(option->name, optarg, option->min);
+			break;
+		case EB_OPTION_OTHER:
+			option->take(target, optarg);
+			break;
 	}
-	return n;
 }
 
 /*
@@ -200,19 +220,28 @@ eb_options_read(const EbOptionTable *tables, int ntables,
 				EbConnectionOptions *connection, void (*print_help) (void),
 				int argc, char **argv)
 {
-	struct option all[MAX_OPTIONS + 1] = {{0}};
+	struct option all[MAX_OPTIONS + lengthof(common_options)] = {{0}};
+	const EbOption *options[MAX_OPTIONS];
+	void	   *targets[MAX_OPTIONS];
 	int			n = 0;
-	int			index = 0;
 	int			opt;
 
 	for (int i = 0; i < ntables; i++)
-		n = add_options(all, n, tables[i].options);
-	add_options(all, n, common_options);
+		for (const EbOption *option = tables[i].options; option->name; option++)
+		{
+			Assert(n < MAX_OPTIONS);
+			options[n] = option;
+			targets[n] = tables[i].target;
+			all[n].name = option->name;
+			all[n].has_arg = option->kind == EB_OPTION_FLAG ? no_argument :
+				required_argument;
+			all[n].val = OPT_FIRST + n;
+			n++;
+		}
+	memcpy(all + n, common_options, sizeof(common_options));
 
-	while ((opt = getopt_long(argc, argv, "d:h:p:U:wWqvV?", all, &index)) != -1)
+	while ((opt = getopt_long(argc, argv, "d:h:p:U:wWqvV?", all, NULL)) != -1)
 	{
-		bool		taken = false;
-
 		/* getopt answers '?' for a mistake, too */
 		if (opt == OPT_HELP ||
 			(opt == '?' && strcmp(argv[optind - 1], "-?") == 0))
@@ -220,9 +249,9 @@ eb_options_read(const EbOptionTable *tables, int ntables,
 			print_help();
 			exit(EB_EXIT_OK);
 		}
-		for (int i = 0; i < ntables && !taken; i++)
-			taken = tables[i].take(tables[i].target, opt, all[index].name);
-		if (!taken)
+		if (opt >= OPT_FIRST)
+			take_option(options[opt - OPT_FIRST], targets[opt - OPT_FIRST]);
+		else
 			take_common(connection, opt);
 	}
 	take_names(connection, argc, argv);

@@ -10,7 +10,6 @@
 
 #include "connection.h"
 #include "fe_utils/simple_list.h"
-#include "getopt_long.h"
 #include "retry.h"
 
 /* Where messages go, and when to end: "listen" and "receive". */
@@ -74,37 +73,45 @@ extern void eb_options_parse_run(EbRunOptions *options, int argc, char **argv);
 /*
  * The rest is for the commands' own parts.
  *
- * A command line is read by tables of long options, each with a function that
- * takes them: it answers false if the option is not one of its table.  The
- * options of the connection need no table.
+ * A command line is read by tables of long options.  Each says which field of
+ * the table's target the option sets, and within which bounds; what else there
+ * is to do, its function does.  The options of the connection need no table.
  */
+typedef enum EbOptionKind
+{
+	EB_OPTION_FLAG,				/* bool; it takes no value */
+	EB_OPTION_COUNT,			/* int: a whole number from min to max */
+	EB_OPTION_SECONDS,			/* int: milliseconds, at least min */
+	EB_OPTION_OTHER				/* the function takes the value */
+} EbOptionKind;
+
+typedef struct EbOption
+{
+	const char *name;			/* the last one of a table has none */
+	EbOptionKind kind;
+	size_t		field;			/* offset in the target */
+	int			min;
+	int			max;
+	void		(*take) (void *target, char *value);
+} EbOption;
+
 typedef struct EbOptionTable
 {
-	const struct option *options;	/* the last one has no name */
-	bool		(*take) (void *target, int opt, const char *name);
+	const EbOption *options;
 	void	   *target;
 } EbOptionTable;
 
-/* Values of long options without a letter begin here, in each table. */
-#define EB_OPT_COMMAND		1000
-#define EB_OPT_SINK			2000
-
-extern const struct option eb_sink_options[];
+extern const EbOption eb_sink_options[];
 
 extern void eb_options_read(const EbOptionTable *tables, int ntables,
 							EbConnectionOptions *connection,
 							void (*print_help) (void), int argc, char **argv);
 extern void eb_options_usage_error(void);
-extern int	eb_options_parse_count(const char *option, const char *text,
-								   int min, int max);
-extern int	eb_options_parse_seconds(const char *option, const char *text,
-									 int min_ms);
 extern void eb_options_print_common(void);
 
 extern void eb_options_print_sinks(void);
 extern void eb_options_print_attempts(void);
 extern void eb_options_init_sinks(EbSinkOptions *options);
-extern bool eb_options_take_sink(void *target, int opt, const char *name);
 extern void eb_options_finish_sinks(EbSinkOptions *options);
 
 #endif							/* EB_OPTIONS_H */

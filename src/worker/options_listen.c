@@ -11,20 +11,6 @@
 #include "options.h"
 #include "worker.h"
 
-enum
-{
-	OPT_CHANNEL = EB_OPT_COMMAND,
-	OPT_RETRIES,
-	OPT_STOP_ON_FAILURE
-};
-
-static const struct option listen_options[] = {
-	{"channel", required_argument, NULL, OPT_CHANNEL},
-	{"retries", required_argument, NULL, OPT_RETRIES},
-	{"stop-on-failure", no_argument, NULL, OPT_STOP_ON_FAILURE},
-	{NULL, 0, NULL, 0}
-};
-
 static void
 print_help(void)
 {
@@ -68,8 +54,10 @@ print_help(void)
 }
 
 static void
-add_channel(EbListenOptions *options, const char *name)
+add_channel(void *target, char *name)
 {
+	EbListenOptions *options = target;
+
 	if (*name == '\0')
 	{
 		eb_log_error("channel name must not be empty");
@@ -85,35 +73,20 @@ add_channel(EbListenOptions *options, const char *name)
 		simple_string_list_append(&options->channels, name);
 }
 
-static bool
-take_option(void *target, int opt, const char *name)
-{
-	EbListenOptions *options = target;
-
-	switch (opt)
-	{
-		case OPT_CHANNEL:
-			add_channel(options, optarg);
-			break;
-		case OPT_RETRIES:
-			options->sinks.policy.max_retries = eb_options_parse_count(name, optarg, 0, 1000);
-			break;
-		case OPT_STOP_ON_FAILURE:
-			options->stop_on_failure = true;
-			break;
-		default:
-			return false;
-	}
-	return true;
-}
+static const EbOption listen_options[] = {
+	{"channel", EB_OPTION_OTHER,.take = add_channel},
+	{"retries", EB_OPTION_COUNT, offsetof(EbListenOptions, sinks.policy.max_retries), 0, 1000},
+	{"stop-on-failure", EB_OPTION_FLAG, offsetof(EbListenOptions, stop_on_failure)},
+	{NULL}
+};
 
 /* Reads the options of "listen"; see eb_options_read(). */
 void
 eb_options_parse_listen(EbListenOptions *options, int argc, char **argv)
 {
 	const EbOptionTable tables[] = {
-		{listen_options, take_option, options},
-		{eb_sink_options, eb_options_take_sink, &options->sinks}
+		{listen_options, options},
+		{eb_sink_options, &options->sinks}
 	};
 
 	memset(options, 0, sizeof(*options));

@@ -13,22 +13,6 @@
 
 #define MAX_VISIBILITY_TIMEOUT	43200	/* the server's, which is SQS's */
 
-enum
-{
-	OPT_QUEUE = EB_OPT_COMMAND,
-	OPT_ONCE,
-	OPT_POLL_INTERVAL,
-	OPT_VISIBILITY_TIMEOUT
-};
-
-static const struct option receive_options[] = {
-	{"queue", required_argument, NULL, OPT_QUEUE},
-	{"once", no_argument, NULL, OPT_ONCE},
-	{"poll-interval", required_argument, NULL, OPT_POLL_INTERVAL},
-	{"visibility-timeout", required_argument, NULL, OPT_VISIBILITY_TIMEOUT},
-	{NULL, 0, NULL, 0}
-};
-
 static void
 print_help(void)
 {
@@ -78,36 +62,26 @@ print_help(void)
 		   "  5  stopped at once by a second signal\n");
 }
 
-static bool
-take_option(void *target, int opt, const char *name)
+static void
+set_queue(void *target, char *name)
 {
 	EbReceiveOptions *options = target;
 
-	switch (opt)
+	if (options->queue)
 	{
-		case OPT_QUEUE:
-			if (options->queue)
-			{
-				eb_log_error("only one queue can be given");
-				eb_options_usage_error();
-			}
-			options->queue = pg_strdup(optarg);
-			break;
-		case OPT_ONCE:
-			options->once = true;
-			break;
-		case OPT_POLL_INTERVAL:
-			options->poll_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		case OPT_VISIBILITY_TIMEOUT:
-			options->visibility_timeout =
-				eb_options_parse_count(name, optarg, 1, MAX_VISIBILITY_TIMEOUT);
-			break;
-		default:
-			return false;
+		eb_log_error("only one queue can be given");
+		eb_options_usage_error();
 	}
-	return true;
+	options->queue = pg_strdup(name);
 }
+
+static const EbOption receive_options[] = {
+	{"queue", EB_OPTION_OTHER,.take = set_queue},
+	{"once", EB_OPTION_FLAG, offsetof(EbReceiveOptions, once)},
+	{"poll-interval", EB_OPTION_SECONDS, offsetof(EbReceiveOptions, poll_ms), 1},
+	{"visibility-timeout", EB_OPTION_COUNT, offsetof(EbReceiveOptions, visibility_timeout), 1, MAX_VISIBILITY_TIMEOUT},
+	{NULL}
+};
 
 /*
  * How long a message is ours, in seconds, if the user does not say: an attempt
@@ -132,8 +106,8 @@ void
 eb_options_parse_receive(EbReceiveOptions *options, int argc, char **argv)
 {
 	const EbOptionTable tables[] = {
-		{receive_options, take_option, options},
-		{eb_sink_options, eb_options_take_sink, &options->sinks}
+		{receive_options, options},
+		{eb_sink_options, &options->sinks}
 	};
 
 	memset(options, 0, sizeof(*options));

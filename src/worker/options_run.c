@@ -12,34 +12,6 @@
 #include "secret.h"
 #include "worker.h"
 
-enum
-{
-	OPT_ALLOW_COMMAND = EB_OPT_COMMAND,
-	OPT_ALLOW_SECRET,
-	OPT_COMMAND_TIMEOUT,
-	OPT_IN_DATABASE,
-	OPT_JOBS,
-	OPT_MAX_DELIVERIES,
-	OPT_ONCE,
-	OPT_SHARE,
-	OPT_STOP_TIMEOUT,
-	OPT_WEBHOOK_TIMEOUT
-};
-
-static const struct option run_options[] = {
-	{"allow-command", required_argument, NULL, OPT_ALLOW_COMMAND},
-	{"allow-secret", required_argument, NULL, OPT_ALLOW_SECRET},
-	{"command-timeout", required_argument, NULL, OPT_COMMAND_TIMEOUT},
-	{"in-database", no_argument, NULL, OPT_IN_DATABASE},
-	{"jobs", required_argument, NULL, OPT_JOBS},
-	{"max-deliveries", required_argument, NULL, OPT_MAX_DELIVERIES},
-	{"once", no_argument, NULL, OPT_ONCE},
-	{"share", required_argument, NULL, OPT_SHARE},
-	{"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
-	{"webhook-timeout", required_argument, NULL, OPT_WEBHOOK_TIMEOUT},
-	{NULL, 0, NULL, 0}
-};
-
 static void
 print_help(void)
 {
@@ -90,8 +62,9 @@ print_help(void)
 }
 
 static void
-allow_command(EbRunOptions *options, const char *text)
+allow_command(void *target, char *text)
 {
+	EbRunOptions *options = target;
 	const char *sign = strchr(text, '=');
 
 	if (sign == NULL || sign == text || sign[1] == '\0')
@@ -104,7 +77,7 @@ allow_command(EbRunOptions *options, const char *text)
 }
 
 static void
-allow_secret(const char *text)
+allow_secret(void *target, char *text)
 {
 	const char *reason;
 
@@ -116,54 +89,25 @@ allow_secret(const char *text)
 	}
 }
 
-static bool
-take_option(void *target, int opt, const char *name)
-{
-	EbRunOptions *options = target;
-
-	switch (opt)
-	{
-		case OPT_ALLOW_COMMAND:
-			allow_command(options, optarg);
-			break;
-		case OPT_ALLOW_SECRET:
-			allow_secret(optarg);
-			break;
-		case OPT_COMMAND_TIMEOUT:
-			options->command_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
-			break;
-		case OPT_IN_DATABASE:
-			options->in_database = true;
-			break;
-		case OPT_JOBS:
-			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);
-			break;
-		case OPT_MAX_DELIVERIES:
-			options->max_deliveries = eb_options_parse_count(name, optarg, 1, 10000);
-			break;
-		case OPT_ONCE:
-			options->once = true;
-			break;
-		case OPT_SHARE:
-			options->share = eb_options_parse_count(name, optarg, 1, 1000);
-			break;
-		case OPT_STOP_TIMEOUT:
-			options->stop_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
-			break;
-		case OPT_WEBHOOK_TIMEOUT:
-			options->webhook_timeout_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		default:
-			return false;
-	}
-	return true;
-}
+static const EbOption run_options[] = {
+	{"allow-command", EB_OPTION_OTHER,.take = allow_command},
+	{"allow-secret", EB_OPTION_OTHER,.take = allow_secret},
+	{"command-timeout", EB_OPTION_SECONDS, offsetof(EbRunOptions, command_timeout_ms), 0},
+	{"in-database", EB_OPTION_FLAG, offsetof(EbRunOptions, in_database)},
+	{"jobs", EB_OPTION_COUNT, offsetof(EbRunOptions, jobs), 1, 1000},
+	{"max-deliveries", EB_OPTION_COUNT, offsetof(EbRunOptions, max_deliveries), 1, 10000},
+	{"once", EB_OPTION_FLAG, offsetof(EbRunOptions, once)},
+	{"share", EB_OPTION_COUNT, offsetof(EbRunOptions, share), 1, 1000},
+	{"stop-timeout", EB_OPTION_SECONDS, offsetof(EbRunOptions, stop_timeout_ms), 0},
+	{"webhook-timeout", EB_OPTION_SECONDS, offsetof(EbRunOptions, webhook_timeout_ms), 1},
+	{NULL}
+};
 
 /* Reads the options of "run"; see eb_options_read(). */
 void
 eb_options_parse_run(EbRunOptions *options, int argc, char **argv)
 {
-	const EbOptionTable tables[] = {{run_options, take_option, options}};
+	const EbOptionTable tables[] = {{run_options, options}};
 
 	memset(options, 0, sizeof(*options));
 	options->max_deliveries = 500;

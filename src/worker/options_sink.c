@@ -17,42 +17,6 @@
 #include "text.h"
 #include "worker.h"
 
-enum
-{
-	OPT_COUNT = EB_OPT_SINK,
-	OPT_TIMEOUT,
-	OPT_PRINT,
-	OPT_EXEC,
-	OPT_WEBHOOK,
-	OPT_WEBHOOK_ENV,
-	OPT_WEBHOOK_FILE,
-	OPT_PAYLOAD_ONLY,
-	OPT_JOBS,
-	OPT_RETRY_DELAY,
-	OPT_RETRY_MAX_DELAY,
-	OPT_EXEC_TIMEOUT,
-	OPT_WEBHOOK_TIMEOUT,
-	OPT_STOP_TIMEOUT
-};
-
-const struct option eb_sink_options[] = {
-	{"count", required_argument, NULL, OPT_COUNT},
-	{"timeout", required_argument, NULL, OPT_TIMEOUT},
-	{"print", no_argument, NULL, OPT_PRINT},
-	{"exec", required_argument, NULL, OPT_EXEC},
-	{"webhook", required_argument, NULL, OPT_WEBHOOK},
-	{"webhook-env", required_argument, NULL, OPT_WEBHOOK_ENV},
-	{"webhook-file", required_argument, NULL, OPT_WEBHOOK_FILE},
-	{"payload-only", no_argument, NULL, OPT_PAYLOAD_ONLY},
-	{"jobs", required_argument, NULL, OPT_JOBS},
-	{"retry-delay", required_argument, NULL, OPT_RETRY_DELAY},
-	{"retry-max-delay", required_argument, NULL, OPT_RETRY_MAX_DELAY},
-	{"exec-timeout", required_argument, NULL, OPT_EXEC_TIMEOUT},
-	{"webhook-timeout", required_argument, NULL, OPT_WEBHOOK_TIMEOUT},
-	{"stop-timeout", required_argument, NULL, OPT_STOP_TIMEOUT},
-	{NULL, 0, NULL, 0}
-};
-
 /* Prints where messages may go. */
 void
 eb_options_print_sinks(void)
@@ -105,7 +69,14 @@ set_webhook(EbSinkOptions *options, char *url, const char *where)
 }
 
 static void
-set_webhook_from_env(EbSinkOptions *options, const char *name)
+set_webhook_from_argument(void *target, char *argument)
+{
+	set_webhook(target, pg_strdup(argument), "the command line");
+	memset(argument, 'x', strlen(argument));
+}
+
+static void
+set_webhook_from_env(void *target, char *name)
 {
 	const char *value = getenv(name);
 	char	   *url;
@@ -119,12 +90,12 @@ set_webhook_from_env(EbSinkOptions *options, const char *name)
 
 	/* The commands that we start have no need of it. */
 	unsetenv(name);
-	set_webhook(options, url, "the environment");
+	set_webhook(target, url, "the environment");
 }
 
 /* The URL is the file's first line. */
 static void
-set_webhook_from_file(EbSinkOptions *options, const char *path)
+set_webhook_from_file(void *target, char *path)
 {
 	char	   *line = eb_text_first_line(path);
 
@@ -133,12 +104,14 @@ set_webhook_from_file(EbSinkOptions *options, const char *path)
 		eb_log_error("could not read file \"%s\": %m", path);
 		exit(EB_EXIT_USAGE);
 	}
-	set_webhook(options, line, "the file");
+	set_webhook(target, line, "the file");
 }
 
 static void
-set_command(EbSinkOptions *options, const char *command)
+set_command(void *target, char *command)
 {
+	EbSinkOptions *options = target;
+
 	if (options->command)
 	{
 		eb_log_error("only one command can be given");
@@ -159,62 +132,26 @@ eb_options_init_sinks(EbSinkOptions *options)
 	options->stop_timeout_ms = 60000;
 }
 
-/* Takes one option of the table; target is an EbSinkOptions. */
-bool
-eb_options_take_sink(void *target, int opt, const char *name)
-{
-	EbSinkOptions *options = target;
-
-	switch (opt)
-	{
-		case OPT_COUNT:
-			options->count = eb_options_parse_count(name, optarg, 1, PG_INT32_MAX);
-			break;
-		case OPT_TIMEOUT:
-			options->timeout_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		case OPT_PRINT:
-			options->print = true;
-			break;
-		case OPT_EXEC:
-			set_command(options, optarg);
-			break;
-		case OPT_WEBHOOK:
-			set_webhook(options, pg_strdup(optarg), "the command line");
-			memset(optarg, 'x', strlen(optarg));
-			break;
-		case OPT_WEBHOOK_ENV:
-			set_webhook_from_env(options, optarg);
-			break;
-		case OPT_WEBHOOK_FILE:
-			set_webhook_from_file(options, optarg);
-			break;
-		case OPT_PAYLOAD_ONLY:
-			options->payload_only = true;
-			break;
-		case OPT_JOBS:
-			options->jobs = eb_options_parse_count(name, optarg, 1, 1000);
-			break;
-		case OPT_RETRY_DELAY:
-			options->policy.first_delay_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		case OPT_RETRY_MAX_DELAY:
-			options->policy.max_delay_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		case OPT_EXEC_TIMEOUT:
-			options->exec_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
-			break;
-		case OPT_WEBHOOK_TIMEOUT:
-			options->webhook_timeout_ms = eb_options_parse_seconds(name, optarg, 1);
-			break;
-		case OPT_STOP_TIMEOUT:
-			options->stop_timeout_ms = eb_options_parse_seconds(name, optarg, 0);
-			break;
-		default:
-			return false;
-	}
-	return true;
-}
+/* What "listen" and "receive" have in common; the target is an EbSinkOptions. */
+#define FIELD(field) offsetof(EbSinkOptions, field)
+const EbOption eb_sink_options[] = {
+	{"count", EB_OPTION_COUNT, FIELD(count), 1, PG_INT32_MAX},
+	{"timeout", EB_OPTION_SECONDS, FIELD(timeout_ms), 1},
+	{"print", EB_OPTION_FLAG, FIELD(print)},
+	{"exec", EB_OPTION_OTHER,.take = set_command},
+	{"webhook", EB_OPTION_OTHER,.take = set_webhook_from_argument},
+	{"webhook-env", EB_OPTION_OTHER,.take = set_webhook_from_env},
+	{"webhook-file", EB_OPTION_OTHER,.take = set_webhook_from_file},
+	{"payload-only", EB_OPTION_FLAG, FIELD(payload_only)},
+	{"jobs", EB_OPTION_COUNT, FIELD(jobs), 1, 1000},
+	{"retry-delay", EB_OPTION_SECONDS, FIELD(policy.first_delay_ms), 1},
+	{"retry-max-delay", EB_OPTION_SECONDS, FIELD(policy.max_delay_ms), 1},
+	{"exec-timeout", EB_OPTION_SECONDS, FIELD(exec_timeout_ms), 0},
+	{"webhook-timeout", EB_OPTION_SECONDS, FIELD(webhook_timeout_ms), 1},
+	{"stop-timeout", EB_OPTION_SECONDS, FIELD(stop_timeout_ms), 0},
+	{NULL}
+};
+#undef FIELD
 
 /* When all options have been read. */
 void

@@ -14,8 +14,8 @@
 typedef struct EbRetryPolicy
 {
 	int			max_retries;
-	int64		first_delay_ms;
-	int64		max_delay_ms;
+	int			first_delay_ms;
+	int			max_delay_ms;
 } EbRetryPolicy;
 
 /* What eb_retry_after_ms() answers besides a number of milliseconds. */
