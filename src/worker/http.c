@@ -11,10 +11,11 @@
  * has moved is for people to look at.  Only http and https URLs are taken.
  *
  * The URL of a webhook is a secret, so nothing that may repeat it is handed
- * out: not curl's message if the path stands in it, and of the response's
- * body only one word, such as Slack's "invalid_payload", that is not a part
- * of the URL (many servers' error pages tell the path) or of another secret
- * that was sent.
+ * out: not curl's message if it tells something of the path, and of the
+ * response's body only a few words, such as Slack's "invalid_payload", that
+ * tell nothing of the URL (many servers' error pages tell the path) or of
+ * another secret that was sent.  To tell something is to have eight characters
+ * in a row in common: servers repeat parts of what they do not like.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +34,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000
 #define MAX_WORD 64				/* of a response's body */
+#define TELLING_LEN 8
 
 /* Text that is handed out consists of these. */
 #define WORD_CHARACTERS \
@@ -56,25 +58,40 @@ typedef struct Request
 static CURLM *multi = NULL;
 static EbTimer multi_timer;
 
-/* Does the text hold one of the secrets that were sent? */
+/* Does the text tell something of the secret? */
+static bool
+tells(const char *text, const char *secret)
+{
+	size_t		len = Min(strlen(secret), TELLING_LEN);
+
+	if (len == 0)
+		return false;
+	for (; strlen(secret) >= len; secret++)
+		for (const char *p = strchr(text, *secret); p; p = strchr(p + 1, *secret))
+			if (strncmp(p, secret, len) == 0)
+				return true;
+	return false;
+}
+
+/* Does it tell something of the secrets that were sent? */
 static bool
 tells_secret(const Request *request, const char *text)
 {
 	for (SimpleStringListCell *cell = request->secrets.head; cell;
 		 cell = cell->next)
-		if (cell->val[0] != '\0' && strstr(text, cell->val))
+		if (tells(text, cell->val))
 			return true;
 	return false;
 }
 
-/* Is the answer one word that tells nothing? */
+/* Is the answer a few words that tell nothing? */
 static bool
 is_answer_usable(const Request *request)
 {
 	size_t		len = strspn(request->answer, WORD_CHARACTERS);
 
 	return len > 0 && len == request->answer_len &&
-		strstr(request->url, request->answer) == NULL &&
+		!tells(request->answer, request->url) &&
 		!tells_secret(request, request->answer);
 }
 
@@ -82,18 +99,15 @@ is_answer_usable(const Request *request)
 static bool
 is_error_usable(const Request *request)
 {
-	CURLU	   *parts = curl_url();
-	char	   *path = NULL;
-	bool		usable;
+	const char *scheme_end = strstr(request->url, "://");
+	const char *path = scheme_end ? scheme_end + 3 : request->url;
 
-	curl_url_set(parts, CURLUPART_URL, request->url, 0);
-	curl_url_get(parts, CURLUPART_PATH, &path, 0);
-	usable = request->error[0] != '\0' && path &&
-		(path[1] == '\0' || strstr(request->error, path + 1) == NULL) &&
+	/* It may well name the host. */
+	path += strcspn(path, "/?#");
+	if (*path)
+		path++;
+	return request->error[0] != '\0' && !tells(request->error, path) &&
 		!tells_secret(request, request->error);
-	curl_free(path);
-	curl_url_cleanup(parts);
-	return usable;
 }
 
 /* Calls back for a request that has ended, and frees it. */

@@ -6,8 +6,8 @@
  * The endpoint's asterisks are replaced by the target's PathParameterValues
  * in their order, its QueryStringParameters are added, and its
  * HeaderParameters are sent unless the destination has a header of that name.
- * What comes from a target goes into the URL escaped, so it can change
- * neither host nor query.
+ * What comes from a target goes into the URL escaped, and behind the host, so
+ * it can change neither host nor query.
  *
  * Every request carries the headers of the Standard Webhooks specification:
  * webhook-id, which is the same for all attempts of a delivery,
@@ -103,6 +103,8 @@ fill_url(const char *endpoint, const cJSON *parameters, const char **problem)
 	const cJSON *query = cJSON_GetObjectItemCaseSensitive(parameters,
 														  "QueryStringParameters");
 	char		separator = strchr(endpoint, '?') ? '&' : '?';
+	const char *host = strstr(endpoint, "://");
+	const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : endpoint;
 	PQExpBufferData buf;
 	char	   *result;
 
@@ -110,7 +112,7 @@ fill_url(const char *endpoint, const cJSON *parameters, const char **problem)
 	initPQExpBuffer(&buf);
 	for (const char *p = endpoint; *p; p++)
 	{
-		if (*p != '*' || value == NULL)
+		if (*p != '*' || p < path || value == NULL)
 		{
 			appendPQExpBufferChar(&buf, *p);
 			continue;
