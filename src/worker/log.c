@@ -10,9 +10,9 @@
  * too much is kept, further messages are left out, and their number is told
  * afterwards.  At the program's end there is a little time for the rest.
  *
- * What a message tells may come from outside, so control characters in it are
- * shown as \xNN, and its second line and those after it are indented: nobody
- * can forge a line of the log.
+ * What a message tells may come from outside, so control characters in it, those
+ * of C1 in UTF-8 included, are shown as \xNN, and its second line and those
+ * after it are indented: nobody can forge a line of the log.
  *
  * Two kinds of text are never logged: the URL of a webhook, whose path is
  * its password, and the payload of a message, which may be private.
@@ -74,13 +74,22 @@ append_time(PQExpBuffer buf)
 	appendPQExpBuffer(buf, "%s.%03d UTC ", text, (int) (now.tv_usec / 1000));
 }
 
-static void
-append_shown(PQExpBuffer buf, char c)
+/* Appends a character of the text as it may be shown; returns what follows. */
+static const char *
+append_shown(PQExpBuffer buf, const char *text)
 {
-	if ((unsigned char) c < 0x20 || c == 0x7f)
-		appendPQExpBuffer(buf, "\\x%02x", (unsigned char) c);
+	const unsigned char *c = (const unsigned char *) text;
+
+	if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+	{
+		appendPQExpBuffer(buf, "\\x%02x\\x%02x", c[0], c[1]);
+		return text + 2;
+	}
+	if (c[0] < 0x20 || c[0] == 0x7f)
+		appendPQExpBuffer(buf, "\\x%02x", c[0]);
 	else
-		appendPQExpBufferChar(buf, c);
+		appendPQExpBufferChar(buf, *text);
+	return text + 1;
 }
 
 /* A line, or some: without white space at the end, and indented. */
@@ -91,14 +100,15 @@ append_message(PQExpBuffer buf, const char *text)
 
 	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
 		len--;
-	for (size_t i = 0; i < len; i++)
+	for (const char *p = text; p < text + len;)
 	{
-		if (text[i] == '\n')
-			appendPQExpBufferStr(buf, "\n\t");
-		else if (text[i] == '\t')
-			appendPQExpBufferChar(buf, '\t');
-		else
-			append_shown(buf, text[i]);
+		if (*p != '\n' && *p != '\t')
+		{
+			p = append_shown(buf, p);
+			continue;
+		}
+		appendPQExpBufferStr(buf, *p == '\n' ? "\n\t" : "\t");
+		p++;
 	}
 	appendPQExpBufferChar(buf, '\n');
 }
@@ -112,12 +122,9 @@ eb_log_quote(const char *text)
 
 	initPQExpBuffer(&buf);
 	appendPQExpBufferChar(&buf, '"');
-	for (const char *p = text; *p; p++)
-	{
+	for (const char *p = text; *p; p = append_shown(&buf, p))
 		if (*p == '"')
 			appendPQExpBufferChar(&buf, '"');
-		append_shown(&buf, *p);
-	}
 	appendPQExpBufferChar(&buf, '"');
 	result = pg_strdup(buf.data);
 	termPQExpBuffer(&buf);

@@ -14,7 +14,8 @@
  * own text goes in, less the white space.  cJSON also lets some things pass
  * that are not JSON (01, or \uZZZZ and raw line feeds in strings); since those
  * would spoil the line for every other reader, the text is checked again
- * while the white space is taken out.
+ * while the white space is taken out.  And it takes no number of more than 63
+ * characters, so it is shown shorter ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -118,13 +119,47 @@ compact_json(char *text)
 	return true;
 }
 
+/*
+ * The text with a 0 in the place of every number, malloc'd.  It is JSON if the
+ * text is, and if it is while the text is not, that is compact_json()'s to see.
+ */
+static char *
+replace_numbers(const char *text)
+{
+	char	   *result = pg_malloc(strlen(text) + 1);
+	char	   *out = result;
+	bool		in_string = false;
+
+	while (*text)
+	{
+		const char *end = NULL;
+
+		if (!in_string && (*text == '-' || (*text >= '0' && *text <= '9')))
+			end = skip_number(text);
+		if (end)
+		{
+			*out++ = '0';
+			text = end;
+			continue;
+		}
+		if (*text == '"')
+			in_string = !in_string;
+		else if (in_string && *text == '\\' && text[1])
+			*out++ = *text++;
+		*out++ = *text++;
+	}
+	*out = '\0';
+	return result;
+}
+
 /* The payload as JSON on one line, or NULL if it is not JSON.  malloc'd. */
 static char *
 payload_as_json(const char *payload)
 {
-	cJSON	   *parsed = cJSON_ParseWithOpts(payload, NULL, true);
-	char	   *text;
+	char	   *text = replace_numbers(payload);
+	cJSON	   *parsed = cJSON_ParseWithOpts(text, NULL, true);
 
+	free(text);
 	if (parsed == NULL)
 		return NULL;
 	cJSON_Delete(parsed);
