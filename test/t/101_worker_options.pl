@@ -59,6 +59,12 @@ usage_error('poll interval', qr/It must be a number of seconds from 0.001 to 100
 	'receive', '--queue=a', '--poll-interval=0');
 usage_error('an option of another command', qr/retries/, 'receive', '--queue=a', '--retries=1');
 usage_error('unknown option', qr/nonsense/, @listen, '--nonsense');
+usage_error('a file of the webhook that is no URL', qr/error: cannot use the webhook URL from the file: it is not a URL/,
+	@listen, '--webhook-file=/dev/null');
+usage_error('an option without its value', qr/count/, @listen, '--count');
+usage_error('a value where none belongs', qr/print/, @listen, '--print=1');
+usage_error('a negative time', qr/error: invalid value "-1" for option --exec-timeout.*from 0 to 1000000/s,
+	@listen, '--exec-timeout=-1');
 usage_error('arguments', qr/error: too many command-line arguments \(first is "c"\)/,
 	@listen, 'a', 'b', 'c');
 usage_error('count', qr/error: invalid value "0" for option --count/,
@@ -84,12 +90,16 @@ command_checks_all(
 	'file of the webhook');
 
 # A URL is not shown even when it is wrong.
-foreach my $url ('ftp://localhost/secret', 'http://[/secret', '')
+my %urls = (
+	'ftp://localhost/secret' => 'only http and https URLs are supported',
+	'http://[/secret' => 'it is not a URL',
+	'' => 'it is not a URL');
+foreach my $url (sort keys %urls)
 {
 	my ($out, $err);
 	run_log([ 'eventbridge-worker', @listen, "--webhook=$url" ],
 		'>', \$out, '2>', \$err);
-	like($err, qr/error: cannot use the webhook URL from the command line: /,
+	like($err, qr/error: cannot use the webhook URL from the command line: $urls{$url}\n/,
 		'wrong URL');
 	unlike($err, qr/secret/, 'and it is not shown');
 }
