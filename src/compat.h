@@ -88,8 +88,10 @@ eb_make_json_lex_context(char *text, int len)
 /* 17: a role that may not log in can have a background worker. */
 #if PG_VERSION_NUM >= 170000
 #define EB_BGWORKER_ROLE_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#define EB_BGWORKER_NEEDS_LOGIN false
 #else
 #define EB_BGWORKER_ROLE_FLAGS 0
+#define EB_BGWORKER_NEEDS_LOGIN true
 #endif
 
 /* 18: generated columns may be virtual, and attributes have a compact form. */
@@ -98,6 +100,15 @@ eb_make_json_lex_context(char *text, int len)
 #else
 #define EB_ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #define populate_compact_attribute(desc, attnum) ((void) 0)
+#endif
+
+/* 18: an index scan can count what it does, for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define EB_INDEX_BEGINSCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define EB_INDEX_BEGINSCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
 #endif
 
 #endif							/* EB_COMPAT_H */

@@ -267,10 +267,11 @@ CREATE FUNCTION _check_range(faults text[], value bigint, member text, low bigin
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN value < low THEN
-			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must have value greater than or equal to %s', value, member, low)
+			faults || (prefix || format('Member must have value greater than or equal to %s', low))
 		WHEN value > high THEN
-			faults || format('Value ''%s'' at ''%s'' failed to satisfy constraint: Member must have value less than or equal to %s', value, member, high)
+			faults || (prefix || format('Member must have value less than or equal to %s', high))
 		ELSE faults END
+	FROM format('Value ''%s'' at ''%s'' failed to satisfy constraint: ', value, member) AS f (prefix)
 $$;
 COMMENT ON FUNCTION _check_range(text[], bigint, text, bigint, bigint) IS
 'Internal: appends the fault of a number out of range.';
@@ -549,7 +550,8 @@ CREATE VIEW rules WITH (security_barrier) AS
 		r.event_pattern, r.event_pattern_text, r.description, r.role_arn, r.tags,
 		r.creation_time, r.last_modified_time
 	FROM eventbridge.rule AS r JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner))
+		AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW rules IS
 'The rules that the current role owns, and those on the buses that it owns.';
 
@@ -558,7 +560,8 @@ CREATE VIEW targets WITH (security_barrier) AS
 		coalesce(t.role, r.owner) AS role, t.role_arn, t.input, t.input_path, t.input_transformer,
 		t.dead_letter_arn, t.maximum_retry_attempts, t.maximum_event_age_in_seconds, t.parameters, t.ordered
 	FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id) JOIN eventbridge.event_bus AS b USING (bus_id)
-	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner)) AND r.name NOT LIKE 'pipe/%';
+	WHERE (eventbridge._acts_as(current_user, r.owner) OR eventbridge._acts_as(current_user, b.owner))
+		AND r.name NOT LIKE 'pipe/%';
 COMMENT ON VIEW targets IS
 'The targets of the rules that the view rules shows.';
 
@@ -581,8 +584,9 @@ COMMENT ON VIEW log_events IS
 'What targets have written into the log groups that the current role owns, as far as it is within their retention.';
 
 CREATE VIEW api_destinations WITH (security_barrier) AS
-	SELECT d.name, eventbridge._arn('events', 'api-destination/' || d.name) AS arn, d.owner, d.invocation_endpoint, d.http_method,
-		d.invocation_rate_limit_per_second, d.header_parameters, d.signing_secret, d.description, d.creation_time
+	SELECT d.name, eventbridge._arn('events', 'api-destination/' || d.name) AS arn, d.owner,
+		d.invocation_endpoint, d.http_method, d.invocation_rate_limit_per_second,
+		d.header_parameters, d.signing_secret, d.description, d.creation_time
 	FROM eventbridge.api_destination AS d WHERE eventbridge._acts_as(current_user, d.owner);
 COMMENT ON VIEW api_destinations IS 'The API destinations (webhooks) that the current role owns.';
 
@@ -668,7 +672,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	bus eventbridge.event_buses;
 BEGIN
-	PERFORM eventbridge._raise_faults(eventbridge._check('{}', eventbridge._bus_name(name), 'name', 1600, '[/\.\-_A-Za-z0-9]+', true));
+	PERFORM eventbridge._raise_faults(
+		eventbridge._check('{}', eventbridge._bus_name(name), 'name', 1600, '[/\.\-_A-Za-z0-9]+', true));
 	SELECT * INTO bus FROM eventbridge.event_buses AS b
 	WHERE b.name = eventbridge._bus_name(describe_event_bus.name);
 	IF NOT FOUND THEN
@@ -701,8 +706,8 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION put_permission(text, text, text, text, text) IS
 'Lets a role put events (events:PutEvents) or rules (events:PutRule) on a bus that the caller owns (PutPermission), or, with a stream, given by its table''s name or its ARN, read the stream of a table that the caller owns (dynamodb:GetRecords), in which are all rows and columns, whatever the table''s policies and privileges are. The principal is the name or ARN of a role, or * for every role. A statement of the same id is replaced.';
 
-CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text, p_event_bus_name text, p_stream text)
-RETURNS void
+CREATE FUNCTION _put_permission(p_statement_id text, p_action text, p_principal text,
+								p_event_bus_name text, p_stream text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	faults text[] := '{}';
@@ -746,7 +751,8 @@ DECLARE
 	found_one boolean;
 BEGIN
 	IF NOT coalesce(p_all, false) THEN
-		PERFORM eventbridge._raise_faults(eventbridge._check('{}', p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true));
+		PERFORM eventbridge._raise_faults(
+			eventbridge._check('{}', p_statement_id, 'statementId', 64, '[a-zA-Z0-9-_]+', true));
 	END IF;
 	IF p_stream IS NULL THEN
 		bus := eventbridge._find_bus(p_event_bus_name);
@@ -755,7 +761,8 @@ BEGIN
 		WHERE p.bus_id = bus.bus_id AND (p_all OR p.statement_id = p_statement_id);
 		found_one := FOUND;
 	ELSE
-		found_one := eventbridge._remove_stream_permission(p_stream, p_event_bus_name, p_statement_id, coalesce(p_all, false));
+		found_one := eventbridge._remove_stream_permission(p_stream, p_event_bus_name, p_statement_id,
+														   coalesce(p_all, false));
 	END IF;
 	IF NOT found_one AND NOT coalesce(p_all, false) THEN
 		PERFORM eventbridge._raise('ResourceNotFoundException', 'Statement with the provided id does not exist.');

@@ -1,8 +1,8 @@
 
 /* ---------------------------------------------------------------------
  * CloudFormation. Templates are read as type json, so that the text of a
- * pattern survives; they are put by the functions of the parts before, with the rights of
- * whoever imports them.
+ * pattern survives; what is in them is put by the functions of the parts
+ * before, with the rights of whoever imports them.
  * --------------------------------------------------------------------- */
 
 CREATE FUNCTION _check_json_text(template text) RETURNS void
@@ -66,7 +66,8 @@ BEGIN
 	END IF;
 	IF resource ->> 'Type' = 'AWS::DynamoDB::Table' AND attribute = 'StreamArn' THEN
 		SELECT s.stream_arn INTO stream_arn FROM eventbridge.streams AS s
-		WHERE split_part(s.stream_arn, '/', 2) IN (resource #>> '{Properties,TableName}', 'public.' || (resource #>> '{Properties,TableName}'));
+		WHERE split_part(s.stream_arn, '/', 2) IN
+			(resource #>> '{Properties,TableName}', 'public.' || (resource #>> '{Properties,TableName}'));
 		IF FOUND THEN
 			RETURN stream_arn;
 		END IF;
@@ -130,7 +131,8 @@ BEGIN
 		RETURN value;
 	END IF;
 	IF json_typeof(value) = 'array' THEN
-		RETURN (SELECT format('[%s]', string_agg(eventbridge._cfn_resolve(e.value, template, mapping)::text, ',' ORDER BY e.n))::json
+		RETURN (SELECT format('[%s]', string_agg(eventbridge._cfn_resolve(e.value, template, mapping)::text,
+												 ',' ORDER BY e.n))::json
 				FROM json_array_elements(value) WITH ORDINALITY AS e (value, n));
 	ELSIF json_typeof(value) <> 'object' THEN
 		RETURN value;			/* a string that only looks so */
@@ -209,6 +211,15 @@ END $$;
 COMMENT ON FUNCTION _cfn_import_permission(json) IS
 'Internal: AWS::Lambda::Permission of a template.';
 
+/* What an import may change in a rule; null if there is none. */
+CREATE FUNCTION _cfn_rule(bus_name text, rule_name text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT (to_jsonb(r) - 'last_modified_time') || eventbridge.list_targets_by_rule(r.name, r.event_bus_name)
+	FROM eventbridge.rules AS r WHERE r.event_bus_name = bus_name AND r.name = rule_name
+$$;
+COMMENT ON FUNCTION _cfn_rule(text, text) IS
+'Internal: a rule with its targets, to see whether an import has changed it.';
+
 /* A rule with its targets; those that the template does not have are removed. */
 CREATE FUNCTION _cfn_import_rule(logical_id text, properties json) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -216,7 +227,8 @@ DECLARE
 	rule_name constant text := coalesce(properties ->> 'Name', logical_id);
 	bus_name constant text := eventbridge._bus_name(coalesce(properties ->> 'EventBusName', 'default'));
 	targets constant jsonb := coalesce(properties -> 'Targets', '[]')::jsonb;
-	known_properties constant text[] := '{Name,EventBusName,EventPattern,ScheduleExpression,State,Description,RoleArn,Targets,Tags}';
+	known_properties constant text[] :=
+		'{Name,EventBusName,EventPattern,ScheduleExpression,State,Description,RoleArn,Targets,Tags}';
 	before jsonb;
 	after jsonb;
 	unknown text;
@@ -227,11 +239,7 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException',
 			format('extraneous key [%s] is not permitted in resource %s', unknown, logical_id));
 	END IF;
-	SELECT to_jsonb(r) - 'last_modified_time' INTO before FROM eventbridge.rules AS r
-	WHERE r.event_bus_name = bus_name AND r.name = rule_name;
-	IF FOUND THEN
-		before := before || eventbridge.list_targets_by_rule(rule_name, bus_name);
-	END IF;
+	before := eventbridge._cfn_rule(bus_name, rule_name);
 	PERFORM eventbridge.put_rule(rule_name,
 		CASE WHEN json_typeof(properties -> 'EventPattern') = 'object' THEN (properties -> 'EventPattern')::text
 			 ELSE properties ->> 'EventPattern' END,
@@ -246,8 +254,7 @@ BEGIN
 	IF targets <> '[]' THEN
 		PERFORM eventbridge.put_targets(rule_name, targets, bus_name);
 	END IF;
-	SELECT (to_jsonb(r) - 'last_modified_time') || eventbridge.list_targets_by_rule(rule_name, bus_name)
-	INTO after FROM eventbridge.rules AS r WHERE r.event_bus_name = bus_name AND r.name = rule_name;
+	after := eventbridge._cfn_rule(bus_name, rule_name);
 	RETURN CASE WHEN before IS NULL THEN 'created' WHEN before = after THEN 'unchanged' ELSE 'updated' END;
 END $$;
 COMMENT ON FUNCTION _cfn_import_rule(text, json) IS
@@ -258,6 +265,9 @@ CREATE FUNCTION import_cloudformation(template text, mapping jsonb DEFAULT '{}',
 RETURNS SETOF record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	/* Buses and rights come before the rules that need them. */
+	order_of_types constant text[] :=
+		'{AWS::Events::EventBus,AWS::IAM::Role,AWS::Lambda::Permission,AWS::Events::Rule,AWS::Pipes::Pipe}';
 	doc json;
 	resource json;
 	properties json;
@@ -277,12 +287,10 @@ BEGIN
 		PERFORM eventbridge._raise('ValidationException', 'mapping must be a JSON object');
 	END IF;
 
-	/* Buses and rights come before the rules that need them. */
 	FOR logical_id, resource IN
 		SELECT e.key, e.value
 		FROM json_each(doc -> 'Resources') WITH ORDINALITY AS e (key, value, n)
-		ORDER BY array_position('{AWS::Events::EventBus,AWS::IAM::Role,AWS::Lambda::Permission,AWS::Events::Rule,AWS::Pipes::Pipe}', e.value ->> 'Type'),
-			e.n
+		ORDER BY array_position(order_of_types, e.value ->> 'Type'), e.n
 	LOOP
 		type := resource ->> 'Type';
 		IF type IS NULL THEN
@@ -323,7 +331,8 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
 				detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-			PERFORM eventbridge._raise_again(state, message, concat_ws(' ', nullif(detail, ''), format('In resource %s.', logical_id)), hint);
+			PERFORM eventbridge._raise_again(state, message,
+				concat_ws(' ', nullif(detail, ''), format('In resource %s.', logical_id)), hint);
 		END;
 		RETURN NEXT;
 	END LOOP;

@@ -260,7 +260,8 @@ CREATE FUNCTION _delivery_target(target_id bigint,
 	OUT claim_check boolean, OUT input text, OUT input_path text, OUT paths_map text, OUT template text,
 	OUT rule_name text, OUT rule_arn text, OUT target_arn text, OUT role name,
 	OUT maximum_retry_attempts integer, OUT maximum_event_age_in_seconds integer,
-	OUT obstacle_code text, OUT obstacle text, OUT rule_id bigint, OUT ordered boolean, OUT message_group_id text) RETURNS SETOF record
+	OUT obstacle_code text, OUT obstacle text, OUT rule_id bigint, OUT ordered boolean, OUT message_group_id text,
+	OUT delay_seconds integer) RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT t.kind, t.resource,
@@ -279,7 +280,8 @@ BEGIN
 		CASE o.code WHEN 'ResourceNotFoundException' THEN 'NO_RESOURCE'
 			WHEN 'AccessDeniedException' THEN 'NO_PERMISSIONS' END,
 		o.message, r.rule_id, t.ordered,
-		CASE t.kind WHEN 'queue' THEN nullif(t.parameters #>> '{SqsParameters,MessageGroupId}', '') END
+		CASE t.kind WHEN 'queue' THEN nullif(t.parameters #>> '{SqsParameters,MessageGroupId}', '') END,
+		(SELECT q.delay_seconds FROM eventbridge.queue AS q WHERE t.kind = 'queue' AND q.name = t.resource)
 	FROM eventbridge.target AS t
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b ON b.bus_id = r.bus_id
@@ -317,7 +319,7 @@ CREATE FUNCTION _bury(target_id bigint, event_id uuid, bus_id bigint, hops integ
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_target record;
-	queue_id bigint;
+	dead_letter_queue eventbridge.queue;
 	sent boolean;
 BEGIN
 	SELECT t.arn, t.dead_letter_queue, eventbridge._rule_arn(b.name, r.name) AS rule_arn, r.owner INTO found_target
@@ -325,13 +327,14 @@ BEGIN
 		JOIN eventbridge.event_bus AS b ON b.bus_id = r.bus_id
 	WHERE t.target_id = _bury.target_id;
 	IF found_target.dead_letter_queue IS NOT NULL THEN
-		SELECT q.queue_id INTO queue_id FROM eventbridge.queue AS q
+		SELECT q.* INTO dead_letter_queue FROM eventbridge.queue AS q
 		WHERE q.name = found_target.dead_letter_queue AND eventbridge._acts_as(found_target.owner, q.owner);
 		sent := FOUND;
 	END IF;
 	IF sent THEN
-		INSERT INTO eventbridge.queue_message (queue_id, event_id, body, message_attributes, dead_letter)
-		VALUES (queue_id, _bury.event_id, input,
+		INSERT INTO eventbridge.queue_message (queue_id, visible_at, event_id, body, message_attributes, dead_letter)
+		VALUES (dead_letter_queue.queue_id,
+			clock_timestamp() + make_interval(secs => dead_letter_queue.delay_seconds), _bury.event_id, input,
 			(SELECT jsonb_object_agg(a.name, jsonb_build_object('DataType', a.type, 'StringValue', a.value))
 			 FROM (VALUES ('RULE_ARN', 'String', found_target.rule_arn), ('TARGET_ARN', 'String', found_target.arn),
 					('ERROR_CODE', 'String', code), ('ERROR_MESSAGE', 'String', message),
@@ -432,6 +435,10 @@ BEGIN
 	FROM (SELECT g.target_id, eventbridge._lane(g.kind, coalesce(g.role, u.owner)) AS lane
 		  FROM eventbridge.target AS g JOIN eventbridge.rule AS u USING (rule_id)) AS t
 	WHERE r.target_id = t.target_id AND r.lane <> t.lane;
+	/* Elsewhere, who meets a retry whose target is gone removes it. */
+	DELETE FROM eventbridge.delivery_retry AS r
+	WHERE r.lane > 1 AND NOT EXISTS (SELECT FROM pg_roles AS a WHERE a.oid = r.lane)
+		AND NOT EXISTS (SELECT FROM eventbridge.target AS t WHERE t.target_id = r.target_id);
 	DELETE FROM eventbridge.delivery_outcome AS o WHERE o.at < clock_timestamp() - greatest(retention, '1 h');
 	DELETE FROM eventbridge.notification AS n WHERE n.sent_at < clock_timestamp() - interval '4 days';
 	DELETE FROM eventbridge.log_event AS e USING eventbridge.log_group AS g
@@ -451,6 +458,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
+
+/*
+ * The lanes of roles that have been dropped, as far as the log names them:
+ * what they were owed may be there still.
+ */
+CREATE FUNCTION _lanes_without_role() RETURNS SETOF oid
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+	SELECT DISTINCT l.lane
+	FROM (SELECT DISTINCT d.lanes FROM eventbridge.delivery_log AS d) AS d, unnest(d.lanes) AS l (lane)
+	WHERE l.lane > 1 AND NOT EXISTS (SELECT FROM pg_roles AS a WHERE a.oid = l.lane)
+$$;
+COMMENT ON FUNCTION _lanes_without_role() IS
+'Internal: lanes in the delivery log that nobody serves, because their role has been dropped.';
 
 /*
  * The batches that may be open, each lane's last one, and the counters of
@@ -542,6 +562,10 @@ COMMENT ON FUNCTION _get_notification(uuid) IS 'Internal: see get_notification.'
 
 /* ------------------------------- bell -------------------------------- */
 
+CREATE FUNCTION _note_lane(lane oid) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_note_lane' LANGUAGE C STRICT;
+COMMENT ON FUNCTION _note_lane(oid) IS 'Internal: wakes who serves a lane, at commit.';
+
 CREATE FUNCTION worker_sleep(lane oid DEFAULT 0) RETURNS text
 AS 'MODULE_PATHNAME', 'eb_worker_sleep' LANGUAGE C STRICT;
 COMMENT ON FUNCTION worker_sleep(oid) IS
@@ -582,10 +606,10 @@ COMMENT ON FUNCTION _next_attempt(oid) IS
 'Internal: when a lane has to be served next although nothing new has come.';
 
 REVOKE EXECUTE ON FUNCTION
-	_target_lane(bigint), _delivery_target(bigint), _delivery_obstacle(text, text, name),
+	_target_lane(bigint), _note_lane(oid), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text), _tidy(),
 	_carry_over_delivery_log(integer, integer), _delivery_log_is_needed(integer, xid8), _rotate_delivery_log(),
-	_lanes_with_work(), _next_attempt(oid), _adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]),
+	_lanes_with_work(), _lanes_without_role(), _next_attempt(oid), _adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]),
 	_get_notification(uuid), _has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint),
 	worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint), worker_sleep(oid),
 	worker_may_rest(text), worker_wake(oid)

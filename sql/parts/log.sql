@@ -29,6 +29,8 @@ BEGIN
 		EXECUTE replace(statements, '#', set_no::text);
 	END LOOP;
 END $$;
+COMMENT ON FUNCTION _in_each_set(text) IS
+'Internal: runs statements for each set of a log''s tables.';
 
 /*
  * Has the set that is written to grown, or become old, so that another one

@@ -7,7 +7,8 @@
 CREATE FUNCTION _pipe_to_run(pipe_id bigint,
 	OUT source_kind text, OUT enrichment oid, OUT enrichment_template text,
 	OUT target_kind text, OUT resource text, OUT resource_id bigint, OUT routine oid, OUT claim_check boolean,
-	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean, OUT has_groups boolean)
+	OUT target_template text, OUT variables text, OUT log_level text, OUT obstacle text, OUT is_held boolean,
+	OUT has_groups boolean, OUT delay_seconds integer)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -46,7 +47,8 @@ BEGIN
 					  WHERE s.stream_id = p.stream_id AND NOT eventbridge._reads_stream(p.role, s)) END),
 		x.attempts > 0 OR x.batch_limit IS NOT NULL,
 		p.target_kind = 'queue'
-			AND coalesce(p.definition #>> '{TargetParameters,SqsQueueParameters,MessageGroupId}', '') <> ''
+			AND coalesce(p.definition #>> '{TargetParameters,SqsQueueParameters,MessageGroupId}', '') <> '',
+		(SELECT q.delay_seconds FROM eventbridge.queue AS q WHERE p.target_kind = 'queue' AND q.name = p.target_resource)
 	FROM eventbridge.pipe AS p JOIN eventbridge.pipe_state AS x USING (pipe_id)
 	WHERE p.pipe_id = $1 AND p.current_state = 'RUNNING';
 END $$;
@@ -118,7 +120,8 @@ BEGIN
 		earlier := line.snapshot;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION _pipe_ticks(bigint) IS 'Internal: ends the current batch of stream records; the batches that a pipe still has to read.';
+COMMENT ON FUNCTION _pipe_ticks(bigint) IS
+'Internal: ends the current batch of stream records; the batches that a pipe still has to read.';
 
 /*
  * The next batch of a pipe whose source is a queue: its records as a JSON
@@ -151,7 +154,8 @@ BEGIN
 		RETURNING m.queue_id, m.message_group_id, m.message_deduplication_id),
 	turns AS (
 		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
-		SELECT DISTINCT d.queue_id, clock_timestamp(), d.message_group_id FROM dropped AS d WHERE d.message_deduplication_id IS NOT NULL)
+		SELECT DISTINCT d.queue_id, clock_timestamp(), d.message_group_id FROM dropped AS d
+		WHERE d.message_deduplication_id IS NOT NULL)
 	SELECT '[' || string_agg(j.record, ',' ORDER BY j.message_no) FILTER (WHERE j.passes) || ']',
 		count(*) FILTER (WHERE j.passes), min(j.sent_at) FILTER (WHERE j.passes), count(*) = p.batch_size
 	INTO records, record_count, oldest, full_size FROM judged AS j;
@@ -253,7 +257,8 @@ BEGIN
 	parameters := p.definition #> '{TargetParameters,SqsQueueParameters}';
 	FOR element IN
 		SELECT i.input, a.value AS record,
-			CASE WHEN p.source_kind = 'queue' AND p.enrichment IS NULL THEN eventbridge._decoded_record(a.value::text)::json ELSE a.value END AS seen
+			CASE WHEN p.source_kind = 'queue' AND p.enrichment IS NULL
+				THEN eventbridge._decoded_record(a.value::text)::json ELSE a.value END AS seen
 		FROM unnest(inputs) WITH ORDINALITY AS i (input, o)
 			LEFT JOIN json_array_elements(records::json) WITH ORDINALITY AS a (value, o) USING (o) ORDER BY i.o
 	LOOP
@@ -268,8 +273,8 @@ BEGIN
 		END IF;
 		PERFORM eventbridge._check_message_id('MessageGroupId', group_id),
 			eventbridge._check_message_id('MessageDeduplicationId', deduplication_id);
-		PERFORM eventbridge._enqueue(q.queue_id, element.input, clock_timestamp() + make_interval(secs => q.delay_seconds), NULL, NULL,
-			group_id, deduplication_id);
+		PERFORM eventbridge._enqueue(q.queue_id, element.input,
+			clock_timestamp() + make_interval(secs => q.delay_seconds), NULL, NULL, group_id, deduplication_id);
 	END LOOP;
 	RETURN NULL;
 EXCEPTION WHEN data_exception OR invalid_parameter_value THEN
@@ -402,8 +407,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	last_one constant integer := json_array_length(records::json) - 1;
 BEGIN
-	INSERT INTO eventbridge.queue_message (queue_id, body)
-	SELECT q.queue_id, json_build_object(
+	INSERT INTO eventbridge.queue_message (queue_id, visible_at, body)
+	SELECT q.queue_id, clock_timestamp() + make_interval(secs => q.delay_seconds), json_build_object(
 		'context', json_build_object('executionId', gen_random_uuid(), 'resourceArn', eventbridge._pipe_arn(p.name),
 			'condition', condition, 'approximateInvokeCount', attempts),
 		'version', '1.0', 'timestamp', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),

@@ -131,10 +131,6 @@ CREATE TRIGGER pipe_changed AFTER INSERT OR UPDATE OR DELETE ON pipe
 	FOR EACH ROW EXECUTE FUNCTION pipe_changed();
 ALTER TABLE pipe ENABLE ALWAYS TRIGGER pipe_changed;
 
-CREATE FUNCTION _note_lane(lane oid) RETURNS void
-AS 'MODULE_PATHNAME', 'eb_note_lane' LANGUAGE C STRICT;
-COMMENT ON FUNCTION _note_lane(oid) IS 'Internal: wakes those who deliver for a role, at commit.';
-
 CREATE FUNCTION _pipe_arn(name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT eventbridge._arn('pipes', 'pipe/' || $1)
@@ -456,11 +452,14 @@ BEGIN
 	IF place.kind = 'event_bus' THEN
 		PERFORM eventbridge._check_bus_parameters(coalesce(parameters -> block, '{}'));
 	ELSIF place.kind = 'queue' THEN
-		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block, '{MessageGroupId,MessageDeduplicationId}');
-		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}', parameters #>> ARRAY[block, 'MessageGroupId'], block || '.MessageGroupId', 100),
+		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
+			'{MessageGroupId,MessageDeduplicationId}');
+		PERFORM eventbridge._raise_faults(eventbridge._check(eventbridge._check('{}',
+			parameters #>> ARRAY[block, 'MessageGroupId'], block || '.MessageGroupId', 100),
 			parameters #>> ARRAY[block, 'MessageDeduplicationId'], block || '.MessageDeduplicationId', 100));
 		IF place.resource LIKE '%.fifo' AND coalesce(parameters #>> ARRAY[block, 'MessageGroupId'], '') = '' THEN
-			PERFORM eventbridge._raise('ValidationException', format('TargetParameters.%s.MessageGroupId Missing required parameter.', block));
+			PERFORM eventbridge._raise('ValidationException',
+				format('TargetParameters.%s.MessageGroupId Missing required parameter.', block));
 		END IF;
 	ELSIF place.kind = 'api_destination' THEN
 		PERFORM eventbridge._check_members(coalesce(parameters -> block, '{}'), 'TargetParameters.' || block,
@@ -872,7 +871,7 @@ REVOKE EXECUTE ON FUNCTION
 	create_pipe(jsonb), _create_pipe(jsonb),
 	create_pipe(text, text, text, jsonb, text, jsonb, jsonb, jsonb, text, text, text, jsonb, jsonb),
 	update_pipe(text, jsonb), _update_pipe(text, jsonb), start_pipe(text), _start_pipe(text), stop_pipe(text),
-	_stop_pipe(text), delete_pipe(text), _delete_pipe(text), _stream_is_gone(bigint), _note_lane(oid),
+	_stop_pipe(text), delete_pipe(text), _delete_pipe(text), _stream_is_gone(bigint),
 	_set_pipe_source(pipe, pipe), _set_pipe_target(pipe, pipe), _set_pipe_destination(pipe), _pipe_destination(text),
 	_find_pipe(text)
 FROM PUBLIC;

@@ -126,7 +126,8 @@ COMMENT ON FUNCTION _queue(text) IS
 'Internal: the queue of a name or ARN, if the caller may use it.';
 
 /* One of SQS's attributes, which come as JSON strings or numbers. */
-CREATE FUNCTION _queue_attribute(attributes jsonb, name text, low integer, high integer, absent integer) RETURNS integer
+CREATE FUNCTION _queue_attribute(attributes jsonb, name text, low integer, high integer, absent integer)
+RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	value constant text := attributes ->> name;
@@ -197,7 +198,8 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'Dead letter target does not exist.');
 	ELSIF found_queue LIKE '%.fifo' <> q.fifo THEN
-		PERFORM eventbridge._raise('InvalidParameterValue', complaint || 'Dead-letter queue must be same type of queue as the source..');
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			complaint || 'Dead-letter queue must be same type of queue as the source..');
 	ELSIF found_queue = q.name THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
 			complaint || 'A queue cannot be its own dead-letter queue.');
@@ -252,9 +254,11 @@ BEGIN
 	IF eventbridge._queue_switch(attributes, 'FifoQueue', q.fifo) <> q.fifo THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', CASE WHEN q.fifo
 			THEN 'Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length'
-			ELSE 'The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.' END);
+			ELSE 'The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, '
+				'must end with .fifo suffix and be 1 to 80 in length.' END);
 	END IF;
-	q.content_based_deduplication := eventbridge._queue_switch(attributes, 'ContentBasedDeduplication', q.content_based_deduplication);
+	q.content_based_deduplication := eventbridge._queue_switch(attributes, 'ContentBasedDeduplication',
+		q.content_based_deduplication);
 	IF attributes ->> 'RedrivePolicy' IS NOT NULL THEN
 		q := eventbridge._with_redrive_policy(q, attributes -> 'RedrivePolicy');
 	END IF;
@@ -288,7 +292,8 @@ BEGIN
 	INSERT INTO eventbridge.queue (name, owner, visibility_timeout, message_retention_period, delay_seconds,
 		dead_letter_target_arn, dead_letter_queue, max_receive_count, fifo, content_based_deduplication)
 	VALUES (wanted.name, wanted.owner, wanted.visibility_timeout, wanted.message_retention_period, wanted.delay_seconds,
-		wanted.dead_letter_target_arn, wanted.dead_letter_queue, wanted.max_receive_count, wanted.fifo, wanted.content_based_deduplication)
+		wanted.dead_letter_target_arn, wanted.dead_letter_queue, wanted.max_receive_count,
+		wanted.fifo, wanted.content_based_deduplication)
 	ON CONFLICT (name) DO NOTHING;
 	IF NOT FOUND THEN
 		existing := eventbridge._queue(p_queue_name);
@@ -363,10 +368,12 @@ DECLARE
 BEGIN
 	IF $7 IS NOT NULL THEN
 		INSERT INTO eventbridge.queue_deduplication AS d VALUES ($1, $7, clock_timestamp(), new_id)
-		ON CONFLICT ON CONSTRAINT queue_deduplication_pkey DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
-		WHERE d.sent_at <= excluded.sent_at - interval '5 min';
+		ON CONFLICT ON CONSTRAINT queue_deduplication_pkey
+			DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
+			WHERE d.sent_at <= excluded.sent_at - interval '5 min';
 		IF NOT FOUND THEN
-			RETURN (SELECT d.message_id FROM eventbridge.queue_deduplication AS d WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
+			RETURN (SELECT d.message_id FROM eventbridge.queue_deduplication AS d
+					WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
 		END IF;
 		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id) VALUES ($1, $3, $6);
 	END IF;
@@ -386,7 +393,7 @@ $$;
 COMMENT ON FUNCTION _content_id(text) IS
 'Internal: the deduplication id that a message''s content makes.';
 
-/* A message with a group from a rule; src/delivery/target.c stores the others. */
+/* A message with a group from a rule; src/delivery/deliver.c stores the others. */
 CREATE FUNCTION _send_event(queue_id bigint, body text, event_id uuid, message_group_id text, target_id bigint)
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -395,7 +402,9 @@ DECLARE
 BEGIN
 	SELECT y.* INTO q FROM eventbridge.queue AS y WHERE y.queue_id = $1;
 	PERFORM eventbridge._enqueue($1, $2, clock_timestamp() + make_interval(secs => q.delay_seconds), NULL, $3, $4,
-		CASE WHEN NOT q.fifo THEN NULL WHEN q.content_based_deduplication THEN eventbridge._content_id($2) ELSE $3 || '/' || $5 END);
+		CASE WHEN NOT q.fifo THEN NULL
+			WHEN q.content_based_deduplication THEN eventbridge._content_id($2)
+			ELSE $3 || '/' || $5 END);
 END $$;
 COMMENT ON FUNCTION _send_event(bigint, text, uuid, text, bigint) IS
 'Internal: delivers an event to a queue, in a group.';
@@ -406,7 +415,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF value !~ '^[!-~]{1,128}$' THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', format(
-			'Value %1$s for parameter %2$s is invalid. Reason: %2$s can only include alphanumeric and punctuation characters. 1 to 128 in length.',
+			'Value %1$s for parameter %2$s is invalid. Reason: '
+			'%2$s can only include alphanumeric and punctuation characters. 1 to 128 in length.',
 			value, name));
 	END IF;
 END $$;
@@ -427,7 +437,8 @@ DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	delay constant integer := eventbridge._queue_attribute(jsonb_build_object('DelaySeconds', p_delay_seconds),
 		'DelaySeconds', 0, 900, found_queue.delay_seconds);
-	unfit constant text := 'Value %s for parameter %s is invalid. Reason: The request include parameter that is not valid for this queue type.';
+	unfit constant text := 'Value %s for parameter %s is invalid. '
+		'Reason: The request include parameter that is not valid for this queue type.';
 	visible_at timestamptz;
 	new_id uuid;
 BEGIN
@@ -437,7 +448,8 @@ BEGIN
 	PERFORM eventbridge._check_message_id('MessageGroupId', p_message_group_id),
 		eventbridge._check_message_id('MessageDeduplicationId', p_message_deduplication_id);
 	IF NOT found_queue.fifo AND p_message_deduplication_id IS NOT NULL THEN
-		PERFORM eventbridge._raise('InvalidParameterValue', format(unfit, p_message_deduplication_id, 'MessageDeduplicationId'));
+		PERFORM eventbridge._raise('InvalidParameterValue',
+			format(unfit, p_message_deduplication_id, 'MessageDeduplicationId'));
 	ELSIF found_queue.fifo THEN
 		IF p_delay_seconds > 0 THEN
 			PERFORM eventbridge._raise('InvalidParameterValue', format(unfit, p_delay_seconds, 'DelaySeconds'));
@@ -448,16 +460,18 @@ BEGIN
 				'The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly');
 		END IF;
 	END IF;
-	visible_at := clock_timestamp() + make_interval(secs => CASE WHEN found_queue.fifo THEN found_queue.delay_seconds ELSE delay END);
-	IF p_message_group_id IS NOT NULL THEN
-		RETURN eventbridge._enqueue(found_queue.queue_id, p_message_body, visible_at, p_message_attributes, NULL, p_message_group_id,
-			CASE WHEN found_queue.fifo THEN coalesce(p_message_deduplication_id, eventbridge._content_id(p_message_body)) END);
-	END IF;
 	IF jsonb_typeof(p_message_attributes) <> 'object' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'MessageAttributes must be a JSON object',
 			DETAIL = 'AWS error code: InvalidParameterValue.',
 			HINT = 'It has a member for each attribute: {"a": {"DataType": "String", "StringValue": "b"}}.';
+	END IF;
+	visible_at := clock_timestamp()
+		+ make_interval(secs => CASE WHEN found_queue.fifo THEN found_queue.delay_seconds ELSE delay END);
+	IF p_message_group_id IS NOT NULL THEN
+		RETURN eventbridge._enqueue(found_queue.queue_id, p_message_body, visible_at, p_message_attributes, NULL,
+			p_message_group_id,
+			CASE WHEN found_queue.fifo THEN coalesce(p_message_deduplication_id, eventbridge._content_id(p_message_body)) END);
 	END IF;
 	INSERT INTO eventbridge.queue_message (queue_id, body, visible_at, message_attributes)
 	VALUES (found_queue.queue_id, p_message_body, visible_at, p_message_attributes)
@@ -500,7 +514,8 @@ BEGIN
 	WHERE m.message_no = ANY (message_nos);
 	IF q.fifo THEN
 		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id)
-		SELECT DISTINCT m.queue_id, moved_at, m.message_group_id FROM eventbridge.queue_message AS m WHERE m.message_no = ANY (message_nos);
+		SELECT DISTINCT m.queue_id, moved_at, m.message_group_id FROM eventbridge.queue_message AS m
+		WHERE m.message_no = ANY (message_nos);
 	END IF;
 END $$;
 COMMENT ON FUNCTION _move_spent(queue, bigint, bigint[]) IS
@@ -552,8 +567,8 @@ COMMENT ON FUNCTION _lock_queue_group(bigint, text) IS
  * receiver. What is in the way of the order ends them: a message that is not
  * visible yet, or one that somebody has locked, who removes it perhaps.
  */
-CREATE FUNCTION _receivable_of_group(q eventbridge.queue, message_group_id text, cutoff timestamptz, max_messages integer,
-									 dead_letter_queue_id bigint) RETURNS bigint[]
+CREATE FUNCTION _receivable_of_group(q eventbridge.queue, message_group_id text, cutoff timestamptz,
+									 max_messages integer, dead_letter_queue_id bigint) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	limit_here constant integer := CASE WHEN dead_letter_queue_id IS NOT NULL THEN q.max_receive_count END;
@@ -575,12 +590,14 @@ BEGIN
 	LOOP
 		first_ones := ARRAY(
 			SELECT m.message_no FROM eventbridge.queue_message AS m
-			WHERE m.queue_id = q.queue_id AND m.message_group_id = $2 AND m.message_deduplication_id IS NOT NULL AND m.sent_at > oldest
+			WHERE m.queue_id = q.queue_id AND m.message_group_id = $2 AND m.message_deduplication_id IS NOT NULL
+				AND m.sent_at > oldest
 			ORDER BY m.message_no LIMIT max_messages);
 		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here) INTO locked, spent
 		FROM (SELECT m.message_no, m.receive_count - m.receive_count_elsewhere AS receives
 			  FROM eventbridge.queue_message AS m
-			  WHERE m.message_no = ANY (first_ones) AND m.queue_id = q.queue_id AND m.visible_at <= cutoff FOR UPDATE SKIP LOCKED) AS c;
+			  WHERE m.message_no = ANY (first_ones) AND m.queue_id = q.queue_id AND m.visible_at <= cutoff
+			  FOR UPDATE SKIP LOCKED) AS c;
 		IF spent IS NULL THEN
 			SELECT min(f.n) INTO end_at FROM unnest(first_ones) WITH ORDINALITY AS f (message_no, n)
 			WHERE NOT f.message_no = ANY (coalesce(locked, '{}'));
@@ -600,7 +617,8 @@ COMMENT ON FUNCTION _receivable_of_group(queue, text, timestamptz, integer, bigi
  * another receiver, they stay. Looks into indexes, whatever the planner
  * thinks of the tables' sizes.
  */
-CREATE FUNCTION _receivable_in_order(q eventbridge.queue, max_messages integer, next_turn timestamptz) RETURNS bigint[]
+CREATE FUNCTION _receivable_in_order(q eventbridge.queue, max_messages integer, next_turn timestamptz)
+RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
@@ -640,7 +658,8 @@ BEGIN
 			taken_away AS (
 				DELETE FROM eventbridge.queue_turn AS t
 				USING (SELECT x.due_at, x.turn_no
-					   FROM turns AS i JOIN eventbridge.queue_turn AS x ON x.queue_id = q.queue_id AND x.due_at = i.due_at AND x.turn_no = i.turn_no
+					   FROM turns AS i JOIN eventbridge.queue_turn AS x
+						ON x.queue_id = q.queue_id AND x.due_at = i.due_at AND x.turn_no = i.turn_no
 					   WHERE i.is_idle FOR UPDATE OF x SKIP LOCKED) AS x
 				WHERE t.queue_id = q.queue_id AND t.due_at = x.due_at AND t.turn_no = x.turn_no)
 			SELECT s.* FROM turns AS s ORDER BY s.due_at, s.turn_no
@@ -652,7 +671,8 @@ BEGIN
 			IF turn.message_group_id <> ALL (tried) THEN
 				EXIT WHEN cardinality(chosen) >= max_messages;
 				tried := tried || turn.message_group_id;
-				of_group := eventbridge._receivable_of_group(q, turn.message_group_id, cutoff, max_messages - cardinality(chosen), dead_letter_queue_id);
+				of_group := eventbridge._receivable_of_group(q, turn.message_group_id, cutoff,
+					max_messages - cardinality(chosen), dead_letter_queue_id);
 				IF of_group IS NOT NULL THEN
 					chosen := chosen || of_group;
 					taken := taken || turn.message_group_id;
@@ -690,7 +710,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text)
 		|| CASE WHEN $1.dead_letter_source IS NULL THEN '{}'
 			ELSE jsonb_build_object('DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source)) END
-		|| CASE WHEN $1.message_group_id IS NULL THEN '{}' ELSE jsonb_build_object('MessageGroupId', $1.message_group_id) END
+		|| CASE WHEN $1.message_group_id IS NULL THEN '{}'
+			ELSE jsonb_build_object('MessageGroupId', $1.message_group_id) END
 		|| CASE WHEN $1.message_deduplication_id IS NULL THEN '{}'
 			ELSE jsonb_build_object('MessageDeduplicationId', $1.message_deduplication_id,
 				'SequenceNumber', lpad($1.message_no::text, 20, '0')) END
@@ -712,7 +733,8 @@ RETURNS eventbridge.received_message[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
 		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
 	visible_again constant timestamptz := clock_timestamp() + make_interval(secs => timeout);
 	chosen bigint[];
@@ -736,7 +758,8 @@ BEGIN
 		RETURNING m.*)
 	SELECT array_agg(ROW(t.message_id, t.message_no || '/' || t.receive_count, t.body,
 		eventbridge._message_attributes(t::eventbridge.queue_message, t.receive_count, t.first_received_at),
-		t.message_attributes)::eventbridge.received_message ORDER BY CASE WHEN NOT found_queue.fifo THEN t.sent_at END, t.message_no)
+		t.message_attributes)::eventbridge.received_message
+		ORDER BY CASE WHEN NOT found_queue.fifo THEN t.sent_at END, t.message_no)
 	INTO received FROM taken AS t;
 	RETURN received;
 END $$;
@@ -803,7 +826,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	receipt constant record := eventbridge._receipt(p_receipt_handle);
-	timeout constant integer := eventbridge._queue_attribute(jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
+	timeout constant integer := eventbridge._queue_attribute(
+		jsonb_build_object('VisibilityTimeout', p_visibility_timeout),
 		'VisibilityTimeout', 0, 43200, found_queue.visibility_timeout);
 	visible_again constant timestamptz := clock_timestamp() + make_interval(secs => timeout);
 	group_of_message text;
@@ -852,6 +876,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	delivered_again bigint;
+	lanes oid[];
 	sent_back bigint;
 	sent_back_at timestamptz;
 BEGIN
@@ -860,14 +885,17 @@ BEGIN
 		USING eventbridge.target AS t
 		WHERE m.queue_id = found_queue.queue_id AND m.dead_letter IS NOT NULL AND m.dead_letter_source IS NULL
 			AND t.target_id = (m.dead_letter ->> 'target_id')::bigint
-		RETURNING m.event_id, m.dead_letter, t.target_id)
-	INSERT INTO eventbridge.delivery_retry
-		(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
-	SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
-		(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
-		dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
-	FROM taken;
-	GET DIAGNOSTICS delivered_again = ROW_COUNT;
+		RETURNING m.event_id, m.dead_letter, t.target_id),
+	put_back AS (
+		INSERT INTO eventbridge.delivery_retry
+			(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
+		SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
+			(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
+			dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
+		FROM taken
+		RETURNING lane)
+	SELECT count(*), array_agg(DISTINCT lane) INTO delivered_again, lanes FROM put_back;
+	PERFORM eventbridge._note_lane(l) FROM unnest(lanes) AS l;
 
 	sent_back_at := clock_timestamp();
 	/* A new number, so that no receipt is good for it. */

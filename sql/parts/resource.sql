@@ -168,16 +168,22 @@ END $$;
 COMMENT ON FUNCTION _owned_resource(text, text) IS
 'Internal: an error unless the caller owns the resource.';
 
+CREATE FUNCTION _delete_resource(kind text, resource_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM eventbridge._owned_resource(kind, resource_name);
+	EXECUTE format('DELETE FROM eventbridge.%I WHERE name = $1', kind) USING resource_name;
+END $$;
+COMMENT ON FUNCTION _delete_resource(text, text) IS
+'Internal: deletes a resource that the caller owns.';
+
 CREATE FUNCTION delete_topic(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION delete_topic(text) IS
 'Deletes a topic of the caller''s. Targets that lead to it fail from now on.';
 CREATE FUNCTION _delete_topic(p_name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM eventbridge._owned_resource('topic', p_name);
-	DELETE FROM eventbridge.topic AS t WHERE t.name = p_name;
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT eventbridge._delete_resource('topic', p_name) $$;
 COMMENT ON FUNCTION _delete_topic(text) IS 'Internal: see delete_topic.';
 
 CREATE FUNCTION delete_log_group(name text) RETURNS void
@@ -185,11 +191,8 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION delete_log_group(text) IS
 'Deletes a log group of the caller''s with its events. Targets that lead to it fail from now on.';
 CREATE FUNCTION _delete_log_group(p_name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM eventbridge._owned_resource('log_group', p_name);
-	DELETE FROM eventbridge.log_group AS g WHERE g.name = p_name;
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT eventbridge._delete_resource('log_group', p_name) $$;
 COMMENT ON FUNCTION _delete_log_group(text) IS 'Internal: see delete_log_group.';
 
 CREATE FUNCTION delete_api_destination(name text) RETURNS void
@@ -197,11 +200,8 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION delete_api_destination(text) IS
 'Deletes an API destination of the caller''s. Targets that lead to it fail from now on.';
 CREATE FUNCTION _delete_api_destination(p_name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM eventbridge._owned_resource('api_destination', p_name);
-	DELETE FROM eventbridge.api_destination AS d WHERE d.name = p_name;
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT eventbridge._delete_resource('api_destination', p_name) $$;
 COMMENT ON FUNCTION _delete_api_destination(text) IS 'Internal: see delete_api_destination.';
 
 CREATE FUNCTION delete_task(name text) RETURNS void
@@ -209,17 +209,15 @@ AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION delete_task(text) IS
 'Deletes a task of the caller''s. Targets that lead to it fail from now on.';
 CREATE FUNCTION _delete_task(p_name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM eventbridge._owned_resource('task', p_name);
-	DELETE FROM eventbridge.task AS t WHERE t.name = p_name;
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT eventbridge._delete_resource('task', p_name) $$;
 COMMENT ON FUNCTION _delete_task(text) IS 'Internal: see delete_task.';
 
 REVOKE EXECUTE ON FUNCTION
 	create_topic(text, boolean), delete_topic(text), create_log_group(text, integer), delete_log_group(text),
 	put_retention_policy(text, integer), create_api_destination(text, text, text, integer, jsonb, text, text),
 	delete_api_destination(text), create_task(text), delete_task(text), _owned_resource(text, text),
+	_delete_resource(text, text),
 	_create_topic(text, boolean), _delete_topic(text), _create_log_group(text, integer), _delete_log_group(text),
 	_put_retention_policy(text, integer), _create_api_destination(text, text, text, integer, jsonb, text, text),
 	_delete_api_destination(text), _create_task(text), _delete_task(text)

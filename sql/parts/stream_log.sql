@@ -32,7 +32,11 @@ CREATE SEQUENCE stream_turn MINVALUE 0 MAXVALUE 2 START 0;
 COMMENT ON SEQUENCE stream_turn IS
 'Which of the three sets of tables of the stream log is written to.';
 
-/* A pack fills a page, so it is not compressed, nor put elsewhere if it fits. */
+/*
+ * A pack fills a page, so it is not compressed, nor put elsewhere if it fits.
+ * The index is by transaction; the rest of it is for readers that go through a
+ * batch in pieces, who find in it which packs belong to a piece.
+ */
 SELECT _in_each_set($sql$
 	CREATE TABLE stream_log_# (
 		xid xid8 NOT NULL,
@@ -44,7 +48,7 @@ SELECT _in_each_set($sql$
 	) WITH (autovacuum_enabled = false);
 	COMMENT ON TABLE stream_log_# IS
 	'Packs of row images, from which the records of streams are made. Read them as stream_log.';
-	CREATE INDEX stream_log_#_xid_idx ON stream_log_# (xid);
+	CREATE INDEX stream_log_#_pack_idx ON stream_log_# (xid, stream_id, first_number, last_number);
 	ALTER TABLE stream_log_# ALTER COLUMN pack SET STORAGE EXTERNAL;
 $sql$ || format('ALTER TABLE stream_log_# SET (toast_tuple_target = %s);',
 	pg_catalog.current_setting('block_size')::integer - 32));
@@ -177,6 +181,32 @@ RETURNS text AS 'MODULE_PATHNAME', 'eb_gate' LANGUAGE C PARALLEL UNSAFE;
 COMMENT ON FUNCTION enable_stream(regclass, text, interval, boolean) IS
 'Makes the changes of a table that the caller owns a stream of DynamoDB stream records, and returns the stream''s ARN. The view type is KEYS_ONLY, NEW_IMAGE, OLD_IMAGE or NEW_AND_OLD_IMAGES. With retention records are kept for so long, for get_records (AWS keeps 24 hours); without, only what pipes have still to read. With changed the records of updates have a member that AWS''s have not, "changed", an array of the names of the columns whose values differ, whatever the view type. The table needs a primary key or a replica identity index.';
 
+CREATE FUNCTION _table_owner(relation oid) RETURNS name
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = $1);
+END $$;
+COMMENT ON FUNCTION _table_owner(oid) IS 'Internal: the owner of a table.';
+
+CREATE FUNCTION _lock_table(relation oid, exclusive boolean) RETURNS void
+AS 'MODULE_PATHNAME', 'eb_lock_table' LANGUAGE C STRICT;
+COMMENT ON FUNCTION _lock_table(oid, boolean) IS
+'Internal: locks a table, so that its name and its owner stay until the end of the transaction.';
+
+/*
+ * A table that is the caller's, and keeps its name from now on, which
+ * statements about its triggers go by. It may have got another owner before.
+ */
+CREATE FUNCTION _lock_own_table(relation regclass, exclusive boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM eventbridge._require_owner(eventbridge._table_owner(relation), 'table', eventbridge._table_name(relation));
+	PERFORM eventbridge._lock_table(relation, exclusive);
+	PERFORM eventbridge._require_owner(eventbridge._table_owner(relation), 'table', eventbridge._table_name(relation));
+END $$;
+COMMENT ON FUNCTION _lock_own_table(regclass, boolean) IS
+'Internal: locks a table; an error unless the caller may use its owner''s rights.';
+
 CREATE FUNCTION _enable_stream(p_relation regclass, p_stream_view_type text, p_retention interval, p_changed boolean)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -184,18 +214,17 @@ DECLARE
 	class record;
 	made eventbridge.stream;
 BEGIN
-	SELECT c.oid, c.relkind, c.relpersistence, c.relowner, c.relnamespace INTO class FROM pg_class AS c
-	WHERE c.oid = p_relation;
+	SELECT c.relkind, c.relpersistence, c.relnamespace INTO class FROM pg_class AS c WHERE c.oid = p_relation;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'relation must not be null';
 	END IF;
-	PERFORM eventbridge._require_owner(pg_get_userbyid(class.relowner), 'table', eventbridge._table_name(p_relation));
 	IF class.relkind NOT IN ('r', 'p') OR class.relpersistence = 't'
 		OR class.relnamespace IN ('pg_catalog'::regnamespace, 'eventbridge'::regnamespace) THEN
 		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
 			MESSAGE = format('"%s" cannot have a stream', eventbridge._table_name(p_relation)),
 			HINT = 'Only tables can, and partitioned tables, that are neither temporary nor the system''s.';
 	END IF;
+	PERFORM eventbridge._lock_own_table(p_relation, false);
 	IF p_stream_view_type IS NULL
 		OR p_stream_view_type NOT IN ('KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE', 'NEW_AND_OLD_IMAGES') THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -242,6 +271,12 @@ BEGIN
 		FOR EACH ROW EXECUTE FUNCTION eventbridge.stream(%L, %L%s)',
 		p_relation, 'log=on', 'view_type=' || p_stream_view_type, CASE WHEN p_changed THEN ', ''changed=on''' END);
 	EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "0_eventbridge_stream"', p_relation);
+	/* The name of its schema is not locked. */
+	IF NOT EXISTS (SELECT FROM pg_trigger AS t
+			WHERE t.tgrelid = p_relation AND t.tgname = '0_eventbridge_stream' AND t.tgenabled = 'A') THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+			MESSAGE = format('table "%s" was renamed meanwhile', eventbridge._table_name(p_relation));
+	END IF;
 	RETURN eventbridge._stream_arn(made);
 END $$;
 COMMENT ON FUNCTION _enable_stream(regclass, text, interval, boolean) IS 'Internal: see enable_stream.';
@@ -262,8 +297,7 @@ BEGIN
 			MESSAGE = format('table "%s" has no stream',
 				coalesce(eventbridge._table_name(p_relation), p_relation::text));
 	END IF;
-	PERFORM eventbridge._require_owner((SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = p_relation),
-		'table', eventbridge._table_name(p_relation));
+	PERFORM eventbridge._lock_own_table(p_relation, true);
 	EXECUTE format('DROP TRIGGER IF EXISTS "0_eventbridge_stream" ON %s', p_relation);
 	DELETE FROM eventbridge.stream AS s WHERE s.stream_id = found_stream.stream_id;
 	PERFORM eventbridge._stream_is_gone(found_stream.stream_id);
@@ -365,13 +399,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _stream_named(text) IS
 'Internal: the stream that a name or an ARN means.';
-
-CREATE FUNCTION _table_owner(relation oid) RETURNS name
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RETURN (SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = $1);
-END $$;
-COMMENT ON FUNCTION _table_owner(oid) IS 'Internal: the owner of a table.';
 
 CREATE FUNCTION _reads_stream(role name, found_stream eventbridge.stream) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -548,7 +575,8 @@ REVOKE EXECUTE ON FUNCTION
 	enable_stream(regclass, text, interval, boolean), _enable_stream(regclass, text, interval, boolean),
 	_filter_names(event_pattern, text), disable_stream(regclass), _disable_stream(regclass),
 	_invalidate_capture(oid), _lock_tick(), _draw_tick(), _stream_wants(oid), _stream_named(text),
-	_find_stream(text, name), _reads_stream(name, stream), _table_owner(oid), _stream_to_grant(text, text),
+	_find_stream(text, name), _reads_stream(name, stream), _table_owner(oid),
+	_lock_table(oid, boolean), _lock_own_table(regclass, boolean), _stream_to_grant(text, text),
 	_put_stream_permission(text, text, text, name), _remove_stream_permission(text, text, text, boolean),
 	_stream_batch(bigint, bigint, pg_snapshot, pg_snapshot, bigint, timestamptz, integer),
 	_unpack_records(bytea, bigint, bigint), _get_record_batch(text, text, integer), _latest_sequence_number(text),

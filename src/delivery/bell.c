@@ -7,7 +7,7 @@
  * eventbridge.poll_interval.  It is there so that it need not wait so long.
  *
  * Background workers are woken through shared memory after the commit; see
- * launcher.c.  Clients listen on a channel of their lane, and a notification
+ * slots.c.  Clients listen on a channel of their lane, and a notification
  * has its price: from PreCommit_Notify to the end of the commit the writer
  * holds a lock that there is only one of.  So a writer rings only where
  * somebody sleeps:
@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "delivery/delivery.h"
 
+PG_FUNCTION_INFO_V1(eb_note_lane);
 PG_FUNCTION_INFO_V1(eb_worker_sleep);
 PG_FUNCTION_INFO_V1(eb_worker_may_rest);
 PG_FUNCTION_INFO_V1(eb_worker_wake);
@@ -65,6 +66,14 @@ eb_bell_note_lane(Oid lane)
 			return;
 	if (nnoted < MAX_LANES)
 		noted[nnoted++] = lane;
+}
+
+/* _note_lane(lane oid): the same, for work that is not written by C. */
+Datum
+eb_note_lane(PG_FUNCTION_ARGS)
+{
+	eb_bell_note_lane(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
 }
 
 /* NAMEDATALEN bytes are enough. */

@@ -129,7 +129,6 @@ get_place(HTAB *places, int64 target_id)
 	Datum		values[1] = {Int64GetDatum(target_id)};
 	bool		found;
 	Place	   *place = hash_search(places, &target_id, HASH_ENTER, &found);
-	HeapTuple	tuple;
 
 	if (found)
 		return place;
@@ -142,11 +141,14 @@ get_place(HTAB *places, int64 target_id)
 							" LEFT JOIN eventbridge.api_destination AS d"
 							" ON t.kind = 'api_destination' AND d.name = t.resource"
 							" WHERE t.target_id = $1",
-							1, types, values, NULL) == 0)
-		return place;
-	tuple = heap_copytuple(SPI_tuptable->vals[0]);
-	heap_deform_tuple(tuple, SPI_tuptable->tupdesc, place->values,
-					  place->nulls);
+							1, types, values, NULL) > 0)
+	{
+		HeapTuple	tuple = heap_copytuple(SPI_tuptable->vals[0]);
+
+		heap_deform_tuple(tuple, SPI_tuptable->tupdesc, place->values,
+						  place->nulls);
+	}
+	SPI_freetuptable(SPI_tuptable);
 	return place;
 }
 
@@ -300,7 +302,16 @@ eb_worker_claim(PG_FUNCTION_ARGS)
 	claim.places = create_places();
 	nretries = claim_retries(&claim, (max_deliveries + 1) / 2);
 	if (nretries < max_deliveries)
+	{
+		/*
+		 * The second look below needs ORDER, and who has it, from a first
+		 * look that found something, may be about to wait for CLAIM.  So
+		 * everybody takes them in this order, even if no second look follows:
+		 * only who comes here takes either for this lane.
+		 */
+		eb_order_lock(EB_LANE_CLIENT);
 		claim_batch(&claim, max_deliveries - nretries);
+	}
 	if (claim.new_in_order)
 		(void) claim_retries(&claim, max_deliveries - nretries);
 	eb_metrics_write(claim.targets);

@@ -55,6 +55,8 @@ typedef struct EbBatch
 	EbLogPosition	from;
 	EbLogPosition	to;
 	int			ndeliveries;
+	Size		nbytes;			/* of the rows' events */
+	bool		is_full;		/* there may be more, not read yet */
 	int64		nscanned;		/* rows looked at, of any lane */
 	bool		closes;			/* without rows; the one before it had been cut */
 	List	   *rows;			/* of EbLogRow */
@@ -92,6 +94,7 @@ typedef struct EbTarget
 	char	   *name;			/* of the resource */
 	int64		resource_id;	/* queue, log group or bus */
 	char	   *message_group_id;	/* of messages to a queue, or NULL */
+	int			delay;			/* of a queue's messages, in seconds */
 	Oid			function;		/* of which functions and procedures only */
 	FmgrInfo	flinfo;
 	bool		claim_check;	/* notify with an id, not with the content */
@@ -195,6 +198,7 @@ extern bool eb_order_applies(const EbTarget *target, const EbLogRow *row);
 extern void eb_order_insert(const EbBatch *batch, const EbTarget *target,
 							const EbLogRow *row);
 extern void eb_order_forget(Oid lane);
+extern void eb_order_lock(Oid lane);
 extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
 
 /* target.c */
@@ -203,6 +207,8 @@ extern Oid	eb_target_lane(int64 target_id);
 extern HTAB *eb_targets_create(void);
 extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
 extern EbTargetKind eb_target_kind(const char *kind);
+
+/* deliver.c */
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
 extern void eb_target_deliver(EbInvocation *invocation);
 
@@ -237,6 +243,9 @@ extern int64 eb_settle_retry(Oid lane, const EbRetry *retry,
 extern void eb_count_matches(HTAB *targets, const EbLogRow *row);
 extern void eb_metrics_write(HTAB *targets);
 
+/* orphans.c */
+extern void eb_orphans_pass_on(void);
+
 /* client.c */
 extern void eb_client_end(XactEvent event);
 
@@ -263,9 +272,13 @@ extern void eb_bell_channel(Oid lane, char *channel);
 
 /* launcher.c */
 extern void eb_launcher_init(void);
+
+/* slots.c */
 extern bool eb_launcher_is_on(void);
 extern void eb_launcher_wake(const Oid *lanes, int nlanes);
 extern void eb_launcher_withdraw(Oid database);
+
+/* background.c */
 extern bool eb_worker_lane(Oid *lane);
 
 /* withdraw.c */

@@ -18,7 +18,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -47,24 +46,25 @@ enum
 	LEDGER_OPEN
 };
 
-static Datum
-ledger_value(int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column,
-						 isnull);
-}
-
 /* A position from three columns of the first row of SPI's result. */
 static void
 read_position(EbLogPosition *position, int column)
 {
 	bool		isnull;
 
-	eb_position_parse(position,
-					  TextDatumGetCString(ledger_value(column, &isnull)));
-	position->part_xid = (uint64) DatumGetInt64(ledger_value(column + 1,
-															&isnull));
-	position->part_no = DatumGetInt32(ledger_value(column + 2, &isnull));
+	eb_position_parse(position, eb_result_text(0, column));
+	position->part_xid = (uint64) eb_result_int64(0, column + 1);
+	position->part_no = DatumGetInt32(eb_result(0, column + 2, &isnull));
+}
+
+/* A copy of an array in the first row of SPI's result. */
+static Datum
+read_array(int column)
+{
+	bool		isnull;
+
+	return PointerGetDatum(DatumGetArrayTypePCopy(eb_result(0, column,
+														   &isnull)));
 }
 
 /*
@@ -77,22 +77,25 @@ read_last(Oid lane, EbBatch *last, Datum *open)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(lane)};
-	bool		isnull;
+	bool		found;
 
-	if (eb_internal_execute(&plan,
-							"SELECT " LEDGER_COLUMNS " || batch FROM ("
-							"(SELECT * FROM eventbridge.delivery_ledger_0 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
-							" UNION ALL "
-							"(SELECT * FROM eventbridge.delivery_ledger_1 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
-							" UNION ALL "
-							"(SELECT * FROM eventbridge.delivery_ledger_2 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
-							") AS ledger ORDER BY batch DESC LIMIT 1",
-							1, types, values, NULL) == 0)
-		return false;
-	last->number = DatumGetInt64(ledger_value(LEDGER_BATCH, &isnull));
-	read_position(&last->to, LEDGER_TO_SNAPSHOT);
-	*open = SPI_datumTransfer(ledger_value(LEDGER_OPEN, &isnull), false, -1);
-	return true;
+	found = eb_internal_execute(&plan,
+								"SELECT " LEDGER_COLUMNS " || batch FROM ("
+								"(SELECT * FROM eventbridge.delivery_ledger_0 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
+								" UNION ALL "
+								"(SELECT * FROM eventbridge.delivery_ledger_1 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
+								" UNION ALL "
+								"(SELECT * FROM eventbridge.delivery_ledger_2 WHERE lane = $1 AND NOT done ORDER BY batch DESC LIMIT 1)"
+								") AS ledger ORDER BY batch DESC LIMIT 1",
+								1, types, values, NULL) > 0;
+	if (found)
+	{
+		last->number = eb_result_int64(0, LEDGER_BATCH);
+		read_position(&last->to, LEDGER_TO_SNAPSHOT);
+		*open = read_array(LEDGER_OPEN);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }
 
 /*
@@ -106,7 +109,7 @@ still_open(Oid lane, Datum open)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {OIDOID, INT8ARRAYOID};
 	Datum		values[2] = {ObjectIdGetDatum(lane), open};
-	bool		isnull;
+	Datum		result;
 
 	eb_internal_execute(&plan,
 						"SELECT coalesce(array_agg(number ORDER BY number), '{}')"
@@ -115,7 +118,9 @@ still_open(Oid lane, Datum open)
 						" AND NOT EXISTS (SELECT FROM eventbridge.delivery_ledger_1 WHERE lane = $1 AND batch = number AND done OFFSET 0)"
 						" AND NOT EXISTS (SELECT FROM eventbridge.delivery_ledger_2 WHERE lane = $1 AND batch = number AND done OFFSET 0)",
 						2, types, values, NULL);
-	return SPI_datumTransfer(ledger_value(1, &isnull), false, -1);
+	result = read_array(1);
+	SPI_freetuptable(SPI_tuptable);
+	return result;
 }
 
 /* Reads where a batch begins and ends. */
@@ -136,6 +141,7 @@ read_batch(EbBatch *batch)
 			 batch->number, batch->lane);
 	read_position(&batch->from, LEDGER_FROM_SNAPSHOT);
 	read_position(&batch->to, LEDGER_TO_SNAPSHOT);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 static void

@@ -117,6 +117,9 @@ EbAppendLog eb_delivery_log = {
 	.turn = "delivery_turn"
 };
 
+/* A batch takes up so much, and one event: all of it is held in memory. */
+#define BATCH_BYTES		(8 * 1024 * 1024)
+
 /* Number of the transaction's next event. */
 static int32 next_no = 0;
 
@@ -131,7 +134,6 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 	bool		nulls[LOG_NATTS] = {0};
 	Datum	   *ids = palloc(sizeof(Datum) * ntargets);
 	Datum	   *lanes = palloc(sizeof(Datum) * ntargets);
-	int			nlanes_noted = 0;
 
 	for (int i = 0; i < ntargets; i++)
 	{
@@ -139,9 +141,8 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 
 		ids[i] = Int64GetDatum(targets[i].target_id);
 		lanes[i] = ObjectIdGetDatum(lane);
-		if (nlanes_noted == 0 || lanes[i] != lanes[i - 1])
+		if (i == 0 || lanes[i] != lanes[i - 1])
 			eb_bell_note_lane(lane);
-		nlanes_noted++;
 	}
 
 	values[LOG_XID - 1] =
@@ -278,6 +279,7 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			if (!nulls[LOG_ORDER_XID - 1])
 				row->order_xid = DatumGetInt64(values[LOG_ORDER_XID - 1]);
 			batch->rows = lappend(batch->rows, row);
+			batch->nbytes += row->event_len;
 		}
 		row->target_ids[row->ntargets++] = target[i];
 		batch->ndeliveries++;
@@ -336,8 +338,11 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 			!eb_position_has_event(&batch->from, next->xid, next->no))
 		{
 			take_row(batch, next);
-			if (max_deliveries > 0 && batch->ndeliveries >= max_deliveries)
+			if (max_deliveries > 0 &&
+				(batch->ndeliveries >= max_deliveries ||
+				 batch->nbytes >= BATCH_BYTES))
 			{
+				batch->is_full = true;
 				eb_position_cut(&batch->to, &batch->from, &until,
 								next->xid, next->no);
 				more = false;
@@ -354,8 +359,8 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 
 /*
  * Reads what lies between batch->from and batch->to for batch->lane, in the
- * order of transactions.  With max_deliveries > 0 the batch may be cut: then
- * batch->to is moved to where it ends.  Everything is allocated in the
+ * order of transactions.  With max_deliveries > 0 the batch may be cut, there or
+ * where its events have become long: then batch->to is moved to where it ends.  Everything is allocated in the
  * current context.  The locks on the log do not outlast the call.
  */
 void
@@ -369,6 +374,8 @@ eb_log_fetch(EbBatch *batch, int max_deliveries)
 
 	batch->rows = NIL;
 	batch->ndeliveries = 0;
+	batch->nbytes = 0;
+	batch->is_full = false;
 	batch->nscanned = 0;
 	for (int i = 0; i < EB_LOG_SETS; i++)
 		cursors[i].rel = eb_append_open(&eb_delivery_log, i, AccessShareLock,

@@ -116,21 +116,21 @@ lane_has_rows(Oid lane)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(lane)};
-
-	bool		isnull;
+	bool		has_rows;
 
 	eb_internal_execute(&plan, "SELECT eventbridge._has_order($1)",
 						1, types, values, NULL);
-	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, 1, &isnull));
+	has_rows = eb_result_bool(0, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return has_rows;
 }
 
 /* The group where the last look ended. */
 typedef struct GroupCursor
 {
 	Oid			lane;
-	Datum		target_id;
-	Datum		group;
+	int64		target_id;
+	int64		group;
 	bool		at_start;
 } GroupCursor;
 
@@ -138,8 +138,8 @@ static void
 rewind_cursor(GroupCursor *cursor, Oid lane)
 {
 	cursor->lane = lane;
-	cursor->target_id = Int64GetDatum(0);
-	cursor->group = Int64GetDatum(0);
+	cursor->target_id = 0;
+	cursor->group = 0;
 	cursor->at_start = true;
 }
 
@@ -159,8 +159,8 @@ lock_from_cursor(GroupCursor *cursor, int limit, int64 before_batch,
 		Int32GetDatum(limit),
 		Int64GetDatum(before_batch),
 		Int64GetDatum(until_xid),
-		cursor->target_id,
-		cursor->group
+		Int64GetDatum(cursor->target_id),
+		Int64GetDatum(cursor->group)
 	};
 	int			nlocked = 0;
 
@@ -170,19 +170,23 @@ lock_from_cursor(GroupCursor *cursor, int limit, int64 before_batch,
 								   6, types, values, NULL);
 	for (uint64 i = 0; i < *nlooked; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		int64		id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+		int64		id = eb_result_int64(i, 1);
 
 		if (eb_retry_lock(id))
 			ids[nlocked++] = Int64GetDatum(id);
-		cursor->target_id = SPI_getbinval(tuple, desc, 2, &isnull);
-		cursor->group = SPI_getbinval(tuple, desc, 3, &isnull);
+		cursor->target_id = eb_result_int64(i, 2);
+		cursor->group = eb_result_int64(i, 3);
 		cursor->at_start = false;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return nlocked;
+}
+
+/* Until the transaction's end, nobody else looks for rows of the lane. */
+void
+eb_order_lock(Oid lane)
+{
+	eb_lock(EB_LOCK_ORDER, lane, 0, ExclusiveLock, false, true);
 }
 
 /*
@@ -202,7 +206,7 @@ eb_order_lock_due(Oid lane, int limit, Datum *ids)
 
 	if (limit <= 0 || !lane_has_rows(lane))
 		return 0;
-	eb_lock(EB_LOCK_ORDER, lane, 0, ExclusiveLock, false, true);
+	eb_order_lock(lane);
 	eb_ledger_settled(lane, &before_batch, &until_xid);
 
 	if (cursor.lane != lane)

@@ -42,7 +42,7 @@ eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
 		eb_text_or_null(code, &nulls[10]),
 		eb_text_or_null(message, &nulls[11])
 	};
-	bool		isnull;
+	int64		retry_id;
 
 	eb_internal_execute(&plan,
 						"INSERT INTO eventbridge.delivery_retry"
@@ -52,12 +52,13 @@ eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
 						" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 						" RETURNING retry_id",
 						12, types, values, nulls);
+	retry_id = eb_result_int64(0, 1);
+	SPI_freetuptable(SPI_tuptable);
 
 	/* Clients that sleep can do nothing about it yet. */
 	if (lane != EB_LANE_CLIENT || delay == 0)
 		eb_bell_note_lane(lane);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									   SPI_tuptable->tupdesc, 1, &isnull));
+	return retry_id;
 }
 
 /*
@@ -122,27 +123,22 @@ eb_retry_unlock(int64 retry_id)
 
 /* One row of SPI's result, in the current context. */
 static void
-read_retry(EbRetry *retry, HeapTuple tuple, TupleDesc desc)
+read_retry(EbRetry *retry, uint64 row)
 {
 	bool		isnull;
-	Datum		value;
 
 	memset(retry, 0, sizeof(EbRetry));
-	retry->retry_id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
-	retry->target_id = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
-	retry->row.event_id =
-		*DatumGetUUIDP(SPI_getbinval(tuple, desc, 3, &isnull));
-	retry->row.bus_id = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
-	retry->row.hops = DatumGetInt32(SPI_getbinval(tuple, desc, 5, &isnull));
-	retry->row.ingestion_time =
-		DatumGetTimestampTz(SPI_getbinval(tuple, desc, 6, &isnull));
-	value = SPI_getbinval(tuple, desc, 7, &isnull);
-	retry->row.group_key = isnull ? NULL : TextDatumGetCString(value);
-	retry->row.event =
-		TextDatumGetCString(SPI_getbinval(tuple, desc, 8, &isnull));
+	retry->retry_id = eb_result_int64(row, 1);
+	retry->target_id = eb_result_int64(row, 2);
+	retry->row.event_id = *DatumGetUUIDP(eb_result(row, 3, &isnull));
+	retry->row.bus_id = eb_result_int64(row, 4);
+	retry->row.hops = DatumGetInt32(eb_result(row, 5, &isnull));
+	retry->row.ingestion_time = DatumGetTimestampTz(eb_result(row, 6, &isnull));
+	retry->row.group_key = eb_result_text(row, 7);
+	retry->row.event = eb_result_text(row, 8);
 	retry->row.event_len = strlen(retry->row.event);
-	retry->attempts = DatumGetInt32(SPI_getbinval(tuple, desc, 9, &isnull));
-	retry->ordered = DatumGetBool(SPI_getbinval(tuple, desc, 10, &isnull));
+	retry->attempts = DatumGetInt32(eb_result(row, 9, &isnull));
+	retry->ordered = eb_result_bool(row, 10);
 }
 
 /*
@@ -175,14 +171,12 @@ lock_due_retries(Oid lane, int limit, Datum *ids)
 								   4, types, values, NULL);
 		for (uint64 i = 0; i < ndue && nlocked < limit; i++)
 		{
-			HeapTuple	tuple = SPI_tuptable->vals[i];
-			TupleDesc	desc = SPI_tuptable->tupdesc;
+			int64		id = eb_result_int64(i, 1);
 			bool		isnull;
-			int64		id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 
 			if (eb_retry_lock(id))
 				ids[nlocked++] = Int64GetDatum(id);
-			values[2] = SPI_getbinval(tuple, desc, 2, &isnull);
+			values[2] = eb_result(i, 2, &isnull);
 			values[3] = Int64GetDatum(id);
 		}
 		SPI_freetuptable(SPI_tuptable);
@@ -221,7 +215,8 @@ eb_retry_claim(Oid lane, int limit, EbRetry *retries)
 								   " RETURNING " RETRY_COLUMNS,
 								   2, types, values, NULL);
 	for (uint64 i = 0; i < nretries; i++)
-		read_retry(&retries[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		read_retry(&retries[i], i);
+	SPI_freetuptable(SPI_tuptable);
 	return (int) nretries;
 }
 
@@ -236,15 +231,17 @@ eb_retry_read(Oid lane, int64 retry_id, EbRetry *retry)
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {OIDOID, INT8OID};
 	Datum		values[2] = {ObjectIdGetDatum(lane), Int64GetDatum(retry_id)};
+	bool		found;
 
-	if (eb_internal_execute(&plan,
-							"SELECT " RETRY_COLUMNS
-							" FROM eventbridge.delivery_retry"
-							" WHERE lane = $1 AND retry_id = $2 FOR UPDATE",
-							2, types, values, NULL) == 0)
-		return false;
-	read_retry(retry, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-	return true;
+	found = eb_internal_execute(&plan,
+								"SELECT " RETRY_COLUMNS
+								" FROM eventbridge.delivery_retry"
+								" WHERE lane = $1 AND retry_id = $2 FOR UPDATE",
+								2, types, values, NULL) > 0;
+	if (found)
+		read_retry(retry, 0);
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }
 
 void

@@ -33,14 +33,22 @@
 #include "compat.h"
 #include "delivery/delivery.h"
 
-/* Deliveries of a batch: bounds how much is done again after a crash. */
+/*
+ * Deliveries of a batch: bounds how much is done again after a crash.  Events
+ * that are long make it end earlier; see log.c.
+ */
 #define BATCH_DELIVERIES	1000
 
 /* What these take, when they are small. */
 #define BATCH_MEMORY		(1024 * 1024)
 
-/* Invocations of user code that share a subtransaction. */
-#define GROUP_INVOCATIONS	50
+/*
+ * Invocations of user code that share a subtransaction: the fewest and the most,
+ * and what their events take at most.
+ */
+#define FEW_INVOCATIONS		50
+#define MANY_INVOCATIONS	400
+#define GROUP_BYTES			(1024 * 1024)
 
 PG_FUNCTION_INFO_V1(eb_run_deliveries);
 PG_FUNCTION_INFO_V1(eb_worker_deliver);
@@ -68,8 +76,22 @@ eb_commit_lazily(void)
 typedef struct InvocationGroup
 {
 	int			count;
-	EbInvocation invocations[GROUP_INVOCATIONS];
+	int64		bytes;			/* of their events */
+	EbInvocation invocations[MANY_INVOCATIONS];
 } InvocationGroup;
+
+/*
+ * How many share one now.  The subtransaction costs something, and the server
+ * plans a function in SQL anew in each.  But a failure has the whole group made
+ * again, one by one; so groups grow as long as nothing fails.
+ */
+static int	group_size = FEW_INVOCATIONS;
+
+static bool
+group_is_full(const InvocationGroup *group)
+{
+	return group->count >= group_size || group->bytes >= GROUP_BYTES;
+}
 
 static void
 deliver_group(const EbBatch *batch, InvocationGroup *group)
@@ -80,9 +102,13 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 	{
 		for (int i = 0; i < group->count; i++)
 			eb_settle_first(batch, &group->invocations[i], started);
+		if (group->count >= group_size)
+			group_size = Min(group_size * 2, MANY_INVOCATIONS);
 	}
 	else
 	{
+		if (group->count > 1)
+			group_size = FEW_INVOCATIONS;
 		for (int i = 0; i < group->count; i++)
 		{
 			started = GetCurrentTimestamp();
@@ -91,6 +117,7 @@ deliver_group(const EbBatch *batch, InvocationGroup *group)
 		}
 	}
 	group->count = 0;
+	group->bytes = 0;
 }
 
 /*
@@ -106,7 +133,7 @@ deliver_batch(const EbBatch *batch)
 	MemoryContext context = AllocSetContextCreate(oldcontext,
 												  "eventbridge delivery",
 												  ALLOCSET_DEFAULT_SIZES);
-	InvocationGroup group = {0};
+	InvocationGroup *group = palloc0(sizeof(InvocationGroup));
 	ListCell   *cell;
 
 	foreach(cell, batch->rows)
@@ -117,9 +144,11 @@ deliver_batch(const EbBatch *batch)
 		eb_count_matches(targets, row);
 		for (int i = 0; i < row->ntargets; i++)
 		{
-			EbInvocation *next = &group.invocations[group.count];
+			EbInvocation *next = &group->invocations[group->count];
 
 			CHECK_FOR_INTERRUPTS();
+			if (group->count == 0)
+				MemoryContextReset(context);
 			MemoryContextSwitchTo(oldcontext);
 			next->target = eb_targets_get(targets, row->target_ids[i]);
 			next->row = row;
@@ -135,16 +164,17 @@ deliver_batch(const EbBatch *batch)
 			else if (next->target->kind == EB_TARGET_PROCEDURE)
 				(void) eb_retry_insert(next->target->target_id, batch->lane,
 									   row, 0, 0, NULL, NULL);
-			else if (batch->lane == EB_LANE_ANY ||
-					 ++group.count == GROUP_INVOCATIONS)
+			else
 			{
-				group.count = Max(group.count, 1);
-				deliver_group(batch, &group);
-				MemoryContextReset(context);
+				group->count++;
+				group->bytes += row->event_len;
+				if (batch->lane != EB_LANE_ANY && !group_is_full(group))
+					continue;
+				deliver_group(batch, group);
 			}
 		}
 	}
-	deliver_group(batch, &group);
+	deliver_group(batch, group);
 	MemoryContextSwitchTo(oldcontext);
 	eb_metrics_write(targets);
 	eb_ledger_finish(batch);
@@ -170,11 +200,12 @@ batch_context(void)
 }
 
 /*
- * Serves one batch of the lane.  Returns the number of deliveries; with none,
- * *closes says whether deliveries that wait for their turn may be due by that.
+ * Serves one batch of the lane.  Returns the number of deliveries, and in
+ * *is_full whether there may be more; with none, *closes says whether
+ * deliveries that wait for their turn may be due by that.
  */
 static int
-run_batch(Oid lane, int max_deliveries, bool *closes)
+run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
@@ -196,6 +227,7 @@ run_batch(Oid lane, int max_deliveries, bool *closes)
 	}
 	else
 		*closes = batch.closes;
+	*is_full = batch.is_full;
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextReset(context);
 	return ndeliveries;
@@ -210,16 +242,14 @@ run_batches(Oid lane, int64 max_deliveries, bool *closes)
 {
 	TimestampTz turn_ends = GetCurrentTimestamp() + EB_TURN_INTERVAL;
 	int64		total = 0;
-	int			ndeliveries;
+	bool		is_full;
 
 	*closes = false;
 	do
-	{
-		ndeliveries = run_batch(lane, Min(max_deliveries - total, INT_MAX),
-								closes);
-		total += ndeliveries;
-	} while (ndeliveries >= BATCH_DELIVERIES && total < max_deliveries &&
-			 GetCurrentTimestamp() < turn_ends);
+		total += run_batch(lane, Min(max_deliveries - total, INT_MAX),
+						   &is_full, closes);
+	while (is_full && total < max_deliveries &&
+		   GetCurrentTimestamp() < turn_ends);
 	return total;
 }
 
@@ -361,13 +391,13 @@ rotate(void)
 		bool		isnull;
 
 		eb_internal_execute(&log->rotate_plan, sql, 0, NULL, NULL, NULL);
-		next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-							 &isnull);
+		next = eb_result(0, 1, &isnull);
+		SPI_freetuptable(SPI_tuptable);
 		commit();
 		if (isnull)
 			continue;
 		sql = psprintf("SELECT setval('eventbridge.%s', $1)", log->turn);
-		eb_internal_execute(&log->turn_plan, sql, 1, types, &next, NULL);
+		eb_internal_call(&log->turn_plan, sql, 1, types, &next, NULL);
 		eb_commit_lazily();
 	}
 }
@@ -392,9 +422,10 @@ maintain(void)
 	if (now - last_tidy >= TIDY_INTERVAL)
 	{
 		last_tidy = now;
-		eb_internal_execute(&tidy_plan, "SELECT eventbridge._tidy()",
-							0, NULL, NULL, NULL);
+		eb_internal_call(&tidy_plan, "SELECT eventbridge._tidy()",
+						 0, NULL, NULL, NULL);
 		eb_commit_lazily();
+		eb_orphans_pass_on();
 	}
 	rotate();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
@@ -474,14 +505,16 @@ eb_next_attempt(Oid lane)
 	static const Oid types[] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(lane)};
 	bool		isnull;
-	Datum		next;
+	Datum		value;
+	TimestampTz next;
 
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._next_attempt($1)",
 						1, types, values, NULL);
-	next = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
-	return isnull ? 0 : DatumGetTimestampTz(next);
+	value = eb_result(0, 1, &isnull);
+	next = isnull ? 0 : DatumGetTimestampTz(value);
+	SPI_freetuptable(SPI_tuptable);
+	return next;
 }
 
 /*

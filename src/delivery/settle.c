@@ -167,19 +167,22 @@ bury(const EbInvocation *invocation, int attempts, const char *condition)
 		Int32GetDatum(attempts),
 		eb_text_or_null(condition, &nulls[11])
 	};
+	bool		has_queue;
+	bool		sent;
 	bool		isnull;
-	Datum		sent;
 
 	eb_internal_execute(&plan,
 						"SELECT eventbridge._bury($1, $2, $3, $4, $5,"
 						" $6, $7, $8, $9, $10, $11, $12)",
 						12, types, values, nulls);
-	sent = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-						 &isnull);
+	(void) eb_result(0, 1, &isnull);
+	has_queue = !isnull;
+	sent = eb_result_bool(0, 1);
+	SPI_freetuptable(SPI_tuptable);
 	target->failed++;
-	if (!isnull && DatumGetBool(sent))
+	if (sent)
 		target->to_dlq++;
-	else if (!isnull)
+	else if (has_queue)
 		target->not_to_dlq++;
 }
 

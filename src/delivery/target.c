@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * target.c
- *	  What a target is when it is invoked, and invoking it.
+ *	  What a target is when it is invoked.
  *
  * A target is read when a batch first meets it, so changes of rules and
  * targets act on what has not been delivered yet.  What was read is kept for
@@ -17,27 +17,18 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/async.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
-#include "bus/bus.h"
 #include "compat.h"
 #include "delivery/delivery.h"
 #include "json/path.h"
-#include "json/value.h"
 #include "settings.h"
-#include "stream/capture.h"
 #include "transform/template.h"
 
 /* Columns of _delivery_target(). */
@@ -63,7 +54,8 @@ enum
 	COLUMN_OBSTACLE,
 	COLUMN_RULE_ID,
 	COLUMN_ORDERED,
-	COLUMN_MESSAGE_GROUP_ID
+	COLUMN_MESSAGE_GROUP_ID,
+	COLUMN_DELAY
 };
 
 /* ---- changes ---- */
@@ -126,8 +118,7 @@ read_lane(int64 target_id)
 	if (eb_internal_read(&plan, "SELECT eventbridge._target_lane($1)",
 						 1, types, values, NULL) > 0)
 	{
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-										  SPI_tuptable->tupdesc, 1, &isnull);
+		Datum		value = eb_result(0, 1, &isnull);
 
 		if (!isnull)
 			lane = DatumGetObjectId(value);
@@ -273,25 +264,16 @@ static Datum
 column_value(int column, Datum null)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, column, &isnull);
+	Datum		value = eb_result(0, column, &isnull);
 
 	return isnull ? null : value;
 }
 
-/* Reads a target into the current context. */
+/* A target from SPI's result, which has a row for it. */
 static void
-read_target(EbTarget *target)
+read_columns(EbTarget *target)
 {
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(target->target_id)};
 	char	   *template;
-
-	if (eb_internal_execute(&plan,
-							"SELECT * FROM eventbridge._delivery_target($1)",
-							1, types, values, NULL) == 0)
-		return;
 
 	target->exists = true;
 	target->kind = eb_target_kind(column_text(COLUMN_KIND));
@@ -307,6 +289,8 @@ read_target(EbTarget *target)
 	target->input = column_text(COLUMN_INPUT);
 	target->input_path = column_text(COLUMN_INPUT_PATH);
 	target->message_group_id = column_text(COLUMN_MESSAGE_GROUP_ID);
+	target->delay = DatumGetInt32(column_value(COLUMN_DELAY,
+											   Int32GetDatum(0)));
 	target->rule_name = column_text(COLUMN_RULE_NAME);
 	target->rule_arn = column_text(COLUMN_RULE_ARN);
 	target->target_arn = column_text(COLUMN_TARGET_ARN);
@@ -345,6 +329,21 @@ read_target(EbTarget *target)
 		target->path = eb_path_parse(target->input_path,
 									 strlen(target->input_path), &fault);
 	}
+}
+
+/* Reads a target into the current context. */
+static void
+read_target(EbTarget *target)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(target->target_id)};
+
+	if (eb_internal_execute(&plan,
+							"SELECT * FROM eventbridge._delivery_target($1)",
+							1, types, values, NULL) > 0)
+		read_columns(target);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -406,321 +405,4 @@ eb_targets_get(HTAB *targets, int64 target_id)
 		load_target(target);
 	}
 	return target;
-}
-
-/* ---- what it receives ---- */
-
-static void
-add_variable(JsonbParseState **state, const char *name, const char *text)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = (char *) name;
-	value.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &value);
-	value.val.string.val = (char *) text;
-	value.val.string.len = strlen(text);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static Jsonb *
-predefined_variables(const EbTarget *target, const EbLogRow *row)
-{
-	JsonbParseState *state = NULL;
-	char		time[EB_TIME_LEN];
-
-	eb_envelope_format_time(row->ingestion_time, time);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	add_variable(&state, "aws.events.rule-arn", target->rule_arn);
-	add_variable(&state, "aws.events.rule-name", target->rule_name);
-	add_variable(&state, "aws.events.event.ingestion-time", time);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/*
- * Fills the template.  What AWS does not deliver is an error there; it is
- * caught in a subtransaction, and its message returned in *fault.
- */
-static char *
-fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
-{
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
-	StringInfoData out;
-
-	initStringInfo(&out);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(oldcontext);
-	PG_TRY();
-	{
-		EbJson		event;
-
-		eb_json_from_text(&event, row->event, row->event_len);
-		eb_template_fill(target->template, &event,
-						 predefined_variables(target, row), &out);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(oldcontext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		CurrentResourceOwner = oldowner;
-		if (error->sqlerrcode != ERRCODE_DATA_EXCEPTION)
-			ReThrowError(error);
-		*fault = pstrdup(error->message);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(oldcontext);
-	CurrentResourceOwner = oldowner;
-	return *fault == NULL ? out.data : NULL;
-}
-
-/*
- * The value at the input path; an empty string where it leads to nothing, as
- * a template has it.  The event is compact, and so is whatever is found in it.
- */
-static char *
-value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
-{
-	EbJson		event = {.text = row->event,.len = row->event_len};
-	EbJson		found;
-
-	if (target->path == NULL)
-	{
-		*fault = psprintf("input path \"%s\" is not valid",
-						  target->input_path);
-		return NULL;
-	}
-	if (!eb_path_get(target->path, &event, &found))
-		return "\"\"";
-	return pnstrdup(found.text, found.len);
-}
-
-/* What the target receives of the event; NULL and *fault if nothing can be. */
-static char *
-target_input(const EbTarget *target, const EbLogRow *row, char **fault)
-{
-	if (target->input != NULL)
-		return target->input;
-	if (target->input_path != NULL)
-		return value_at_path(target, row, fault);
-	if (target->bad_template)
-	{
-		*fault = "the input template is not valid";
-		return NULL;
-	}
-	if (target->template != NULL)
-		return fill_template(target, row, fault);
-	return row->event;
-}
-
-/* ---- invoking it ---- */
-
-static void
-refuse(EbOutcome *outcome, const char *code, char *message)
-{
-	outcome->result = EB_REFUSED;
-	outcome->code = code;
-	outcome->message = message;
-}
-
-/* Runs a statement of ours that stores (resource, input, row) somewhere. */
-static void
-store(SPIPlanPtr *plan, const char *sql, const EbTarget *target,
-	  const EbLogRow *row, const char *input)
-{
-	static const Oid types[] = {INT8OID, TEXTOID, UUIDOID};
-	Datum		values[3] = {Int64GetDatum(target->resource_id),
-		CStringGetTextDatum(input),
-	UUIDPGetDatum(&row->event_id)};
-
-	eb_internal_execute(plan, sql, 3, types, values, NULL);
-	pfree(DatumGetPointer(values[1]));
-}
-
-/* A message to a queue; with a group, it takes the way of such messages. */
-static void
-send_message(const EbTarget *target, const EbLogRow *row, const char *input)
-{
-	static SPIPlanPtr plan = NULL;
-	static SPIPlanPtr group_plan = NULL;
-	static const Oid types[] = {INT8OID, TEXTOID, UUIDOID, TEXTOID, INT8OID};
-	Datum		values[5];
-
-	if (target->message_group_id == NULL)
-	{
-		store(&plan, "INSERT INTO eventbridge.queue_message"
-			  " (queue_id, body, event_id) VALUES ($1, $2, $3)",
-			  target, row, input);
-		return;
-	}
-	values[0] = Int64GetDatum(target->resource_id);
-	values[1] = CStringGetTextDatum(input);
-	values[2] = UUIDPGetDatum(&row->event_id);
-	values[3] = CStringGetTextDatum(target->message_group_id);
-	values[4] = Int64GetDatum(target->target_id);
-	eb_internal_call(&group_plan,
-					 "SELECT eventbridge._send_event($1, $2, $3, $4, $5)",
-					 5, types, values, NULL);
-	pfree(DatumGetPointer(values[1]));
-	pfree(DatumGetPointer(values[3]));
-}
-
-/*
- * A notification with the message or, if that is too long or not wanted, with
- * the id alone, under which get_notification() has the message.  The id also
- * keeps equal messages apart: PostgreSQL drops equal notifications of one
- * transaction.
- */
-static void
-notify(const EbTarget *target, const EbLogRow *row, const char *input)
-{
-	static SPIPlanPtr plan = NULL;
-	StringInfoData payload;
-	pg_uuid_t	id;
-	char		id_text[EB_ID_LEN + 1];
-
-	eb_envelope_new_id(&id);
-	eb_envelope_format_id(&id, id_text);
-	initStringInfo(&payload);
-	appendStringInfo(&payload, "{\"MessageId\":\"%.*s\"", EB_ID_LEN, id_text);
-	if (!target->claim_check)
-	{
-		int			len = payload.len;
-
-		appendStringInfoString(&payload, ",\"Message\":");
-		if (eb_json_text_is_valid(input, strlen(input)))
-			appendStringInfoString(&payload, input);
-		else
-			escape_json(&payload, input);
-		appendStringInfoChar(&payload, '}');
-		if (payload.len < EB_NOTIFY_LIMIT)
-		{
-			Async_Notify(target->name, payload.data);
-			return;
-		}
-		payload.len = len;
-		payload.data[len] = '\0';
-	}
-
-	{
-		EbLogRow	stored = *row;
-
-		stored.event_id = id;
-		store(&plan, "INSERT INTO eventbridge.notification"
-			  " (topic_id, message, message_id) VALUES ($1, $2, $3)",
-			  target, &stored, input);
-	}
-	appendStringInfoChar(&payload, '}');
-	Async_Notify(target->name, payload.data);
-}
-
-/* Puts the event on another bus, unless it has come too far. */
-static void
-forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
-{
-	EbPublishedEvent event = {
-		.id = row->event_id,
-		.text = row->event,
-		.text_len = row->event_len,
-		.ingestion_time = GetCurrentTimestamp(),
-		.group_key = row->group_key,
-		.hops = row->hops + 1
-	};
-
-	if (event.hops > EB_MAX_HOPS)
-	{
-		target->looped++;
-		refuse(outcome, "RESOURCE_LIMIT_EXCEEDED",
-			   psprintf("the event has been forwarded %d times", row->hops));
-		return;
-	}
-	eb_bus_publish(target->resource_id, &event, NULL);
-	outcome->result = EB_DELIVERED;
-}
-
-/* Targets in the database that run no user code; what fails is an error. */
-static void
-deliver_inside(EbInvocation *invocation)
-{
-	static SPIPlanPtr log_plan = NULL;
-	EbTarget   *target = invocation->target;
-	const EbLogRow *row = invocation->row;
-
-	invocation->outcome.result = EB_DELIVERED;
-	switch (target->kind)
-	{
-		case EB_TARGET_QUEUE:
-			send_message(target, row, invocation->input);
-			break;
-		case EB_TARGET_LOG_GROUP:
-			store(&log_plan, "INSERT INTO eventbridge.log_event"
-				  " (log_group_id, message)"
-				  " SELECT $1, $2 WHERE $3 IS NOT NULL",
-				  target, row, invocation->input);
-			break;
-		case EB_TARGET_CHANNEL:
-			notify(target, row, invocation->input);
-			break;
-		case EB_TARGET_BUS:
-			forward(target, row, &invocation->outcome);
-			break;
-		default:
-			elog(ERROR, "unexpected target kind %d", (int) target->kind);
-	}
-}
-
-/*
- * Works out what the target is to receive, on behalf of the lane.  False if
- * there is nothing to invoke: then the outcome says why.
- */
-bool
-eb_target_prepare(EbInvocation *invocation, Oid lane)
-{
-	EbTarget   *target = invocation->target;
-	EbOutcome  *outcome = &invocation->outcome;
-	char	   *fault = NULL;
-
-	memset(outcome, 0, sizeof(EbOutcome));
-	invocation->input = invocation->row->event;
-	if (!target->exists)
-	{
-		outcome->result = EB_GONE;
-		return false;
-	}
-	if (target->lane != lane)
-	{
-		outcome->result = EB_MOVED;
-		return false;
-	}
-
-	invocation->input = target_input(target, invocation->row, &fault);
-	if (invocation->input == NULL)
-	{
-		invocation->input = invocation->row->event;
-		refuse(outcome, "INVALID_JSON", fault);
-		return false;
-	}
-	if (target->obstacle != NULL)
-	{
-		refuse(outcome, target->obstacle_code, target->obstacle);
-		return false;
-	}
-	return true;
-}
-
-/* Invokes what has been prepared; the outcome says how it went. */
-void
-eb_target_deliver(EbInvocation *invocation)
-{
-	if (invocation->target->kind == EB_TARGET_FUNCTION ||
-		invocation->target->kind == EB_TARGET_PROCEDURE)
-		(void) eb_invoke(invocation, 1);
-	else
-		deliver_inside(invocation);
 }

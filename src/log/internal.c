@@ -88,7 +88,12 @@ end(Internal *state)
 	SetUserIdAndSecContext(state->userid, state->sec_context);
 }
 
-/* Leaves the memory context as it was, which SPI does not. */
+/*
+ * Runs a statement whose plan is kept in *plan.  One plan serves all arguments:
+ * our statements are written for an index, and the server would go on planning
+ * some of them anew each time, because it can guess less of the generic plan.
+ * Leaves the memory context as it was, which SPI does not.
+ */
 static uint64
 execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 		Datum *values, const char *nulls, bool read_only)
@@ -100,7 +105,8 @@ execute(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types,
 	begin(&state);
 	if (*plan == NULL)
 	{
-		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, (Oid *) types);
+		SPIPlanPtr	prepared = SPI_prepare_cursor(sql, nargs, (Oid *) types,
+												  CURSOR_OPT_GENERIC_PLAN);
 
 		if (prepared == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", sql,
@@ -191,6 +197,16 @@ eb_result_int64(uint64 row, int column)
 	Datum		value = eb_result(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* 0 for null. */
+int32
+eb_result_int32(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = eb_result(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
 }
 
 /* InvalidOid for null. */

@@ -31,6 +31,7 @@ extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
 extern Datum eb_result(uint64 row, int column, bool *isnull);
 extern char *eb_result_text(uint64 row, int column);
 extern int64 eb_result_int64(uint64 row, int column);
+extern int32 eb_result_int32(uint64 row, int column);
 extern Oid	eb_result_oid(uint64 row, int column);
 extern bool eb_result_bool(uint64 row, int column);
 

@@ -295,18 +295,22 @@ enrich(EbPipe *pipe, const EbPipeBatch *batch, Elements *elements,
 
 /* ---- delivering ---- */
 
-/* Stores all inputs with one statement, which knows ($1) where. */
+/*
+ * Stores all inputs with one statement, which knows ($1) where and ($3) how
+ * many seconds they are to be delayed.
+ */
 static void
 store_all(SPIPlanPtr *plan, const char *sql, const EbPipe *pipe,
 		  ArrayType *inputs)
 {
-	static const Oid types[] = {INT8OID, TEXTARRAYOID};
-	Datum		values[2] = {
+	static const Oid types[] = {INT8OID, TEXTARRAYOID, INT4OID};
+	Datum		values[3] = {
 		Int64GetDatum(pipe->target.resource_id),
-		PointerGetDatum(inputs)
+		PointerGetDatum(inputs),
+		Int32GetDatum(pipe->target.delay)
 	};
 
-	eb_internal_call(plan, sql, 2, types, values, NULL);
+	eb_internal_call(plan, sql, 3, types, values, NULL);
 }
 
 /*
@@ -402,7 +406,9 @@ deliver_inputs(EbPipe *pipe, Elements *elements, ArrayType *inputs,
 				break;
 			}
 			store_all(&queue_plan, "INSERT INTO eventbridge.queue_message"
-					  " (queue_id, body) SELECT $1, unnest($2)", pipe, inputs);
+					  " (queue_id, body, visible_at)"
+					  " SELECT $1, unnest($2),"
+					  " clock_timestamp() + $3 * interval '1 s'", pipe, inputs);
 			break;
 		case EB_TARGET_LOG_GROUP:
 			store_all(&log_plan, "INSERT INTO eventbridge.log_event"

@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -32,8 +31,6 @@
 #include "compat.h"
 #include "pipes/pipes.h"
 #include "stream/log.h"
-
-PG_FUNCTION_INFO_V1(eb_note_lane);
 
 /*
  * What a batch of a thousand records takes.  A block of this size is kept from
@@ -70,7 +67,7 @@ load_pipe(EbPipe *pipe, int64 pipe_id)
 							"SELECT source_kind, enrichment, enrichment_template,"
 							" target_kind, resource, resource_id, routine, claim_check,"
 							" target_template, variables, log_level, obstacle, is_held,"
-							" has_groups"
+							" has_groups, delay_seconds"
 							" FROM eventbridge._pipe_to_run($1)",
 							1, types, values, NULL) == 0)
 		return false;
@@ -93,6 +90,7 @@ load_pipe(EbPipe *pipe, int64 pipe_id)
 	pipe->obstacle = eb_result_text(0, 12);
 	pipe->is_held = eb_result_bool(0, 13);
 	pipe->has_groups = eb_result_bool(0, 14);
+	pipe->target.delay = eb_result_int32(0, 15);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
@@ -414,14 +412,6 @@ run_pipes(Oid role, int64 max_records)
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	return total;
-}
-
-/* _note_lane(lane oid): wakes who serves a lane, at commit. */
-Datum
-eb_note_lane(PG_FUNCTION_ARGS)
-{
-	eb_bell_note_lane(PG_GETARG_OID(0));
-	PG_RETURN_VOID();
 }
 
 void

@@ -29,6 +29,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -43,12 +44,13 @@
 #include "stream/log.h"
 
 PG_FUNCTION_INFO_V1(eb_invalidate_capture);
+PG_FUNCTION_INFO_V1(eb_lock_table);
 PG_FUNCTION_INFO_V1(eb_lock_tick);
 PG_FUNCTION_INFO_V1(eb_filter_names);
 
 EbAppendLog eb_stream_log = {
 	.name = "stream_log",
-	.index_suffix = "xid_idx",
+	.index_suffix = "pack_idx",
 	.turn = "stream_turn"
 };
 
@@ -192,6 +194,18 @@ eb_invalidate_capture(PG_FUNCTION_ARGS)
 
 	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		CacheInvalidateRelcacheByRelid(relid);
+	PG_RETURN_VOID();
+}
+
+/*
+ * _lock_table(relation oid, exclusive boolean): as CREATE TRIGGER or, exclusive,
+ * DROP TRIGGER does; LOCK TABLE knows tables by name only.
+ */
+Datum
+eb_lock_table(PG_FUNCTION_ARGS)
+{
+	LockRelationOid(PG_GETARG_OID(0), PG_GETARG_BOOL(1) ?
+					AccessExclusiveLock : ShareRowExclusiveLock);
 	PG_RETURN_VOID();
 }
 

@@ -22,6 +22,15 @@ enum
 	EB_STREAM_LOG_NATTS = EB_STREAM_LOG_PACK
 };
 
+/* Columns of its index. */
+enum
+{
+	EB_STREAM_INDEX_XID = 1,
+	EB_STREAM_INDEX_STREAM_ID,
+	EB_STREAM_INDEX_FIRST_NUMBER,
+	EB_STREAM_INDEX_LAST_NUMBER
+};
+
 extern EbAppendLog eb_stream_log;
 
 #endif							/* EB_STREAM_LOG_H */

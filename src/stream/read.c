@@ -12,6 +12,10 @@
  * above, now and later.  If even the packs of so many are too large, fewer
  * have to do.  Records are left in their packs; see unpack.c.
  *
+ * A large batch is read piece by piece, and each piece goes through all of the
+ * batch's entries in the index.  They say whose the packs are and which
+ * numbers they have, so only those of the piece are fetched.
+ *
  * Locks on the log do not outlast the call, so that it can be rotated while a
  * pipe works on what it has read.
  *
@@ -20,9 +24,12 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/htup_details.h"
+#include "access/itup.h"
+#include "access/relscan.h"
 #include "access/skey.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -133,25 +140,13 @@ note_record(const EbPackedRecord *record, void *arg)
 	reading->records[reading->nrecords++] = *record;
 }
 
-/* Keeps the pack, if some of its records may be wanted. */
+/* Keeps the pack, if some of its records are wanted. */
 static void
-consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
+consider_pack(Reading *reading, TupleTableSlot *slot, int64 first_number)
 {
-	const EbStreamRange *range = reading->range;
 	int			nbefore = reading->nrecords;
 	KeptPack   *kept;
 	bool		isnull;
-	int64		first;
-
-	if (DatumGetInt64(heap_getattr(tuple, EB_STREAM_LOG_STREAM_ID, desc,
-								   &isnull)) != range->stream_id ||
-		DatumGetInt64(heap_getattr(tuple, EB_STREAM_LOG_LAST_NUMBER, desc,
-								   &isnull)) <= range->after)
-		return;
-	first = DatumGetInt64(heap_getattr(tuple, EB_STREAM_LOG_FIRST_NUMBER,
-									   desc, &isnull));
-	if (first > reading->up_to)
-		return;
 
 	if (reading->npacks == reading->packs_size)
 	{
@@ -160,10 +155,10 @@ consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
 									   reading->packs_size);
 	}
 	kept = &reading->packs[reading->npacks];
-	kept->data = DatumGetByteaPCopy(heap_getattr(tuple, EB_STREAM_LOG_PACK,
-												 desc, &isnull));
-	kept->first_number = first;
-	eb_pack_scan(kept->data, range->after, note_record, reading);
+	kept->data = DatumGetByteaPCopy(slot_getattr(slot, EB_STREAM_LOG_PACK,
+												 &isnull));
+	kept->first_number = first_number;
+	eb_pack_scan(kept->data, reading->range->after, note_record, reading);
 	if (reading->nrecords == nbefore)
 	{
 		pfree(kept->data);
@@ -176,35 +171,57 @@ consider_pack(Reading *reading, HeapTuple tuple, TupleDesc desc)
 
 /* ---- reading ---- */
 
+/* A column of the index entry that the scan is at; all are of eight bytes. */
+static int64
+entry_column(IndexScanDesc scan, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt64(index_getattr(scan->xs_itup, column,
+									   scan->xs_itupdesc, &isnull));
+}
+
+/* May the pack of this entry have records that are wanted? */
+static bool
+is_wanted(const Reading *reading, IndexScanDesc scan)
+{
+	uint64		xid = (uint64) entry_column(scan, EB_STREAM_INDEX_XID);
+
+	return entry_column(scan, EB_STREAM_INDEX_FIRST_NUMBER) <= reading->up_to &&
+		eb_position_has_xid(&reading->range->later, xid);
+}
+
 /* The packs of transactions low <= xid < high that lie in the range. */
 static void
 read_transactions(Reading *reading, Relation rel, Relation index,
 				  Snapshot snapshot, uint64 low, uint64 high)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	ScanKeyData keys[4];
+	IndexScanDesc scan;
 
-	ScanKeyInit(&keys[0], EB_STREAM_LOG_XID, BTGreaterEqualStrategyNumber,
+	ScanKeyInit(&keys[0], EB_STREAM_INDEX_XID, BTGreaterEqualStrategyNumber,
 				F_XID8GE,
 				FullTransactionIdGetDatum(FullTransactionIdFromU64(low)));
-	ScanKeyInit(&keys[1], EB_STREAM_LOG_XID, BTLessStrategyNumber, F_XID8LT,
+	ScanKeyInit(&keys[1], EB_STREAM_INDEX_XID, BTLessStrategyNumber, F_XID8LT,
 				FullTransactionIdGetDatum(FullTransactionIdFromU64(high)));
-	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
-	while ((tuple = systable_getnext_ordered(scan,
-											 ForwardScanDirection)) != NULL)
+	ScanKeyInit(&keys[2], EB_STREAM_INDEX_STREAM_ID, BTEqualStrategyNumber,
+				F_INT8EQ, Int64GetDatum(reading->range->stream_id));
+	ScanKeyInit(&keys[3], EB_STREAM_INDEX_LAST_NUMBER,
+				BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(reading->range->after));
+	scan = EB_INDEX_BEGINSCAN(rel, index, snapshot, lengthof(keys));
+	scan->xs_want_itup = true;
+	index_rescan(scan, keys, lengthof(keys), NULL, 0);
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
-		bool		isnull;
-		Datum		xid = heap_getattr(tuple, EB_STREAM_LOG_XID, desc,
-									   &isnull);
-
 		CHECK_FOR_INTERRUPTS();
-		if (eb_position_has_xid(&reading->range->later,
-								U64FromFullTransactionId(DatumGetFullTransactionId(xid))))
-			consider_pack(reading, tuple, desc);
+		if (is_wanted(reading, scan) && index_fetch_heap(scan, slot))
+			consider_pack(reading, slot,
+						  entry_column(scan, EB_STREAM_INDEX_FIRST_NUMBER));
 	}
-	systable_endscan_ordered(scan);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 static void

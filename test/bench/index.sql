@@ -27,16 +27,10 @@
 -- of a millisecond; if in more than two of twenty the planner was not right; if
 -- index and scan differ.  What it takes to build the index: index_build.sql.
 --
-\set ON_ERROR_STOP on
-\set QUIET on
-\pset pager off
+\ir index_session.psql
 \if :{?rounds}
 \else
 	\set rounds 3
-\endif
-\if :{?n}
-\else
-	\set n 200000
 \endif
 \if :{?patterns}
 \else
@@ -50,16 +44,9 @@
 \else
 	\set prefixes off
 \endif
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS eventbridge;
-SET jit = off;
-SET max_parallel_workers_per_gather = 0;
-SET max_parallel_maintenance_workers = 0;
 -- so that the values that the queries ask for are always the same
 SET synchronize_seqscans = off;
-SET search_path = eventbridge, public;
 SELECT set_config('bench.rounds', :'rounds', false), :'shared' <> '' AS has_shared \gset
-SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'jsquery') AS jsquery \gset
 \if :jsquery
 CREATE EXTENSION IF NOT EXISTS jsquery SCHEMA public;
 \endif

@@ -13,27 +13,15 @@
 -- of jsonb_path_ops, or more than 2.5 times with prefixes.  With others=off no
 -- other class is built, which is enough for that.
 --
-\set ON_ERROR_STOP on
-\set QUIET on
-\pset pager off
+\ir index_session.psql
 \if :{?rounds}
 \else
 	\set rounds 2
-\endif
-\if :{?n}
-\else
-	\set n 200000
 \endif
 \if :{?others}
 \else
 	\set others on
 \endif
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS eventbridge;
-SET jit = off;
-SET max_parallel_workers_per_gather = 0;
-SET max_parallel_maintenance_workers = 0;
-SET search_path = eventbridge, public;
 
 \ir index_events.psql
 VACUUM ANALYZE public.bench_events;
@@ -42,7 +30,6 @@ CREATE TEMP TABLE classes (id integer, class text, "limit" float8);
 INSERT INTO classes VALUES (1, 'jsonb_path_ops', NULL), (2, 'event_ops', 1.3), (3, 'event_ops (prefixes = on)', 2.5);
 \if :others
 INSERT INTO classes VALUES (4, 'jsonb_ops', NULL);
-SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'jsquery') AS jsquery \gset
 \if :jsquery
 CREATE EXTENSION IF NOT EXISTS jsquery SCHEMA public;
 INSERT INTO classes VALUES (5, 'jsonb_path_value_ops', NULL);

@@ -125,9 +125,28 @@ CALL run_deliveries();
 SELECT status, error_code FROM explain_delivery(:'first_id');
 SELECT status, error_code FROM explain_delivery(:'second_id');
 
+/*
+ * Invocations share subtransactions: 50, 100, 200, then 400 of them.  Where one
+ * fails, in the fourth, these are made again one by one, and groups are small again.
+ */
+\c -
+SET search_path = eventbridge, public;
+CREATE FUNCTION public.edge_note_most(event jsonb) RETURNS void LANGUAGE plpgsql AS
+$$BEGIN
+	IF event ->> 'v' = '700' THEN RAISE EXCEPTION 'not this one'; END IF;
+	INSERT INTO public.edge_calls (v) VALUES (event ->> 'v');
+END$$;
+TRUNCATE public.edge_calls RESTART IDENTITY;
+SELECT put_rule('most', '{"source": ["most"]}');
+SELECT put_targets('most', jsonb_build_array(jsonb_build_object('Id', 't', 'Arn', edge_arn('lambda', 'function:edge_note_most'), 'InputPath', '$.detail')));
+SELECT count(put_event('most', 'x', jsonb_build_object('v', i))) FROM generate_series(1, 900) AS i;
+CALL run_deliveries();
+SELECT count(*), count(DISTINCT v), max(n) = 50 + 100 + 200 + 349 + 399 + 150 AS as_described FROM public.edge_calls;
+SELECT event::jsonb #>> '{detail,v}' AS v, attempts, error_code FROM delivery_retry WHERE event::jsonb ->> 'source' = 'most';
+
 DROP EXTENSION eventbridge CASCADE;
 CREATE EXTENSION eventbridge;
-DROP FUNCTION public.edge_note(jsonb), public.edge_fail(jsonb), public.edge_arn(text, text);
+DROP FUNCTION public.edge_note(jsonb), public.edge_fail(jsonb), public.edge_note_most(jsonb), public.edge_arn(text, text);
 DROP TABLE public.edge_calls;
 DROP OWNED BY regress_edge_owner, regress_edge_role, regress_edge_group;
 DROP ROLE regress_edge_owner, regress_edge_role, regress_edge_group;

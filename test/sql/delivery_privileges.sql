@@ -204,6 +204,54 @@ UPDATE delivery_retry SET ingestion_time = ingestion_time - interval '59 s', nex
 CALL run_deliveries();
 SELECT error_code, exhausted_retry_condition, retry_attempts FROM dead_letters WHERE event_id = :'event_id';
 
+/*
+ * A role is dropped.  What it was owed is passed on, and holds up nothing:
+ * what is in the log, what is tried again, what a removed target was owed.
+ */
+CREATE ROLE regress_gone;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO regress_gone;
+SELECT put_permission('g', 'events:PutRule', 'regress_gone') \g /dev/null
+CREATE FUNCTION public.gone(event jsonb) RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'as %', current_user; END$$;
+CREATE PROCEDURE public.gone_steps(event jsonb) LANGUAGE sql AS 'SELECT 1';
+SET SESSION AUTHORIZATION regress_gone;
+SELECT put_rule('gone', '{"source": ["gone"]}') \g /dev/null
+SELECT put_targets('gone', '[{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:gone"},
+	{"Id": "removed", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:gone"}]') -> 'FailedEntryCount' AS failed;
+RESET SESSION AUTHORIZATION;
+SELECT put_rule('by-me', '{"source": ["gone"]}') \g /dev/null
+SELECT put_targets('by-me', '[{"Id": "p", "Arn": "arn:aws:states:us-east-1:000000000000:stateMachine:gone_steps",
+	"RoleArn": "arn:aws:iam::000000000000:role/regress_gone", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:dead"}},
+	{"Id": "o", "Arn": "arn:aws:states:us-east-1:000000000000:stateMachine:gone_steps", "Ordered": true,
+	"RoleArn": "arn:aws:iam::000000000000:role/regress_gone", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:dead"}}]') -> 'FailedEntryCount' AS failed;
+SET eventbridge.retry_delay = '10min';
+SELECT put_event('gone', 'tried', '{}') AS tried \gset
+SET SESSION AUTHORIZATION regress_gone;
+CALL run_deliveries();
+RESET SESSION AUTHORIZATION;
+SELECT put_event('gone', 'waits', '{}', group_key => 'g') AS waits \gset
+SELECT remove_targets('gone', '{removed}') -> 'FailedEntryCount' AS failed;
+DROP OWNED BY regress_gone;
+DROP ROLE regress_gone;
+-- the only role that is owed something yet
+SET SESSION AUTHORIZATION regress_owner;
+CALL run_deliveries();
+RESET SESSION AUTHORIZATION;
+UPDATE delivery_retry SET next_attempt = clock_timestamp() WHERE next_attempt < 'infinity';
+-- each session looks for such deliveries when it delivers for the first time
+\c - :me
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
+SET eventbridge.log_retention = 0;
+SELECT bool_or(_delivery_log_is_needed(set_no, '3')) AS is_needed FROM generate_series(0, 2) AS set_no;
+CALL run_deliveries();
+SELECT rule_name, target_id, status, attempts, error_code, error_message FROM explain_delivery(:'tried');
+SELECT rule_name, target_id, status, attempts, error_code, error_message FROM explain_delivery(:'waits');
+SELECT target_arn, error_message FROM dead_letters WHERE event_id = :'waits' ORDER BY message_id;
+SELECT bool_or(_delivery_log_is_needed(set_no, '3')) AS is_needed FROM generate_series(0, 2) AS set_no;
+SELECT count(*) FROM delivery_retry;
+DROP FUNCTION public.gone(jsonb);
+DROP PROCEDURE public.gone_steps(jsonb);
+
 DROP FUNCTION public.fails(jsonb), public.shared(jsonb);
 DROP TABLE public.evidence;
 DROP OWNED BY regress_owner, regress_mallory;

@@ -1,5 +1,6 @@
 # A dump takes along what is owed: deliveries that wait, retries, dead letters
-# and messages; not what was delivered.  Restored, they are delivered.
+# and messages; not what was delivered.  Restored, they are delivered.  A FIFO
+# queue keeps its order, what is in flight, and what it knows of duplicates.
 use strict;
 use warnings FATAL => 'all';
 
@@ -39,6 +40,15 @@ SELECT eventbridge.put_event('a', 't', '{"v": "waiting"}');
 SELECT eventbridge.put_event('a', 't', '{"v": "waiting too"}');
 SQL
 
+$from->safe_psql('postgres', <<'SQL');
+SELECT eventbridge.create_queue('groups.fifo', '{"VisibilityTimeout": 600}');
+SELECT eventbridge.send_message('groups.fifo', m, message_group_id => left(m, 1), message_deduplication_id => m)
+FROM unnest('{a1,a2,b1,b2}'::text[]) AS m;
+SQL
+my $in_flight = $from->safe_psql('postgres', "SELECT message_id, receipt_handle, body FROM eventbridge.receive_messages('groups.fifo')");
+my ($id, $receipt, $body) = split /\|/, $in_flight;
+is($body, 'a1', 'a message of a group is in flight');
+
 EventbridgeTest::Server::move($from, $to);
 is($to->safe_psql('postgres', 'SELECT count(*) FROM eventbridge.delivery_log'), '2', 'what was delivered stays behind');
 $to->safe_psql('postgres', <<'SQL');
@@ -54,6 +64,15 @@ is($to->safe_psql('postgres', "SELECT string_agg(v, ',' ORDER BY v) FROM calls")
 	'dead,delivered,new,retried,waiting,waiting too', 'everything has been delivered once');
 is($to->safe_psql('postgres', "SELECT string_agg(body::json ->> 'v', ',' ORDER BY body::json ->> 'v') FROM eventbridge.receive_messages('q', 10)"),
 	'delivered,new,waiting,waiting too', 'also into the queue');
+my $take = q{SELECT string_agg(body, ',' ORDER BY o) FROM eventbridge.receive_messages('groups.fifo', 10) WITH ORDINALITY AS m (i, r, body, a, ma, o)};
+my $send = q{SELECT eventbridge.send_message('groups.fifo', m, message_group_id => left(m, 1), message_deduplication_id => m) FROM (VALUES ('%s')) AS v (m)};
+is($to->safe_psql('postgres', sprintf($send, 'a1')), $id, 'a FIFO queue knows what was sent to it');
+is($to->safe_psql('postgres', $take), 'b1,b2', 'nobody receives from the group that is in flight');
+$to->safe_psql('postgres', sprintf($send, 'a3'));
+is($to->safe_psql('postgres', $take), '', 'also not what is sent later');
+is($to->safe_psql('postgres', "SELECT eventbridge.delete_message('groups.fifo', '$receipt')"), 't', 'a receipt is still good');
+is($to->safe_psql('postgres', $take), 'a2,a3', 'then the group goes on in its order');
+
 is($to->safe_psql('postgres', 'SELECT sum(waiting + in_flight + retrying + dead) FROM eventbridge.delivery_status'),
 	'0', 'nothing is left');
 

@@ -1,0 +1,128 @@
+/*-------------------------------------------------------------------------
+ *
+ * orphans.c
+ *	  What is owed to the lane of a role that has been dropped.
+ *
+ * Nobody serves such a lane any more, and as long as it is owed something the
+ * log cannot rotate.  So any session that looks after the tables takes the
+ * lane's batches and passes each delivery on to where its target is served
+ * now: to the role that has the name now, if there is one; else to the lane
+ * of any session, which finds that there is no such role, and buries it.
+ *
+ * No target is invoked here, whatever it looks like: what this session knows
+ * of it may be from before the role was dropped.  Then a delivery is passed
+ * on to the same lane, and _tidy(), which looks after retries, finds it there.
+ *
+ * To find the lanes takes a look at the whole log.  It is made seldom enough
+ * to take a hundredth of the session's time at most.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "delivery/delivery.h"
+
+/* Deliveries of a batch. */
+#define BATCH_DELIVERIES	1000
+
+/* Part of the time that may be spent on looking. */
+#define TIME_SHARE			100
+
+/* Passes on all deliveries of a claimed batch, in the current transaction. */
+static void
+pass_on(const EbBatch *batch)
+{
+	HTAB	   *targets = eb_targets_create();
+	ListCell   *cell;
+
+	foreach(cell, batch->rows)
+	{
+		EbLogRow   *row = lfirst(cell);
+
+		eb_count_matches(targets, row);
+		for (int i = 0; i < row->ntargets; i++)
+		{
+			EbTarget   *target = eb_targets_get(targets, row->target_ids[i]);
+
+			CHECK_FOR_INTERRUPTS();
+			if (eb_order_applies(target, row))
+				eb_order_insert(batch, target, row);
+			else if (target->exists)
+				(void) eb_retry_insert(target->target_id, target->lane, row,
+									   0, 0, NULL, NULL);
+		}
+	}
+	eb_metrics_write(targets);
+	eb_ledger_finish(batch);
+}
+
+/* Takes one batch of the lane.  False if there is none. */
+static bool
+run_batch(Oid lane)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(oldcontext,
+												  "eventbridge orphans",
+												  ALLOCSET_DEFAULT_SIZES);
+	EbBatch		batch;
+	bool		found;
+
+	MemoryContextSwitchTo(context);
+	found = eb_ledger_claim(&batch, lane, BATCH_DELIVERIES);
+	eb_commit_lazily();
+	if (found)
+	{
+		MemoryContextSwitchTo(context);
+		pass_on(&batch);
+		eb_commit_lazily();
+		eb_ledger_release(&batch);
+	}
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	return found;
+}
+
+/* The lanes that are named in the log and have no role, in the current context. */
+static List *
+find_orphans(void)
+{
+	static SPIPlanPtr plan = NULL;
+	List	   *lanes = NIL;
+	uint64		nlanes =
+		eb_internal_execute(&plan,
+							"SELECT l FROM eventbridge._lanes_without_role() AS l",
+							0, NULL, NULL, NULL);
+
+	for (uint64 i = 0; i < nlanes; i++)
+		lanes = lappend_oid(lanes, eb_result_oid(i, 1));
+	SPI_freetuptable(SPI_tuptable);
+	return lanes;
+}
+
+/*
+ * Passes on what is owed to roles that are gone, if it is time to look.  SPI
+ * is connected and may commit.
+ */
+void
+eb_orphans_pass_on(void)
+{
+	static TimestampTz next_look = 0;
+	TimestampTz started = GetCurrentTimestamp();
+	List	   *lanes;
+	ListCell   *cell;
+
+	if (started < next_look)
+		return;
+	lanes = find_orphans();
+	next_look = started + TIME_SHARE * (GetCurrentTimestamp() - started);
+	eb_commit_lazily();
+	foreach(cell, lanes)
+	{
+		while (run_batch(lfirst_oid(cell)))
+			CHECK_FOR_INTERRUPTS();
+	}
+}
