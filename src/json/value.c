@@ -599,6 +599,37 @@ eb_json_append_in_string(StringInfo out, const EbJson *value)
 }
 
 /*
+ * Append the json text of an object or array without white space and without
+ * the quotes around its strings, whose characters are escaped only where they
+ * must be: people are to read it, and many programs write é as \u00e9.
+ */
+static void
+append_unquoted(StringInfo out, const char *p, int len)
+{
+	const char *end = p + len;
+	StringInfoData decoded;
+
+	initStringInfo(&decoded);
+	while (p < end)
+	{
+		if (*p == '"')
+		{
+			const char *after = skip_string(p, end);
+
+			resetStringInfo(&decoded);
+			append_decoded(&decoded, p + 1, Max(after - 1, p + 1));
+			append_escaped(out, decoded.data, decoded.len);
+			p = after;
+		}
+		else if (EB_IS_JSON_SPACE(*p))
+			p++;
+		else
+			appendStringInfoChar(out, *p++);
+	}
+	pfree(decoded.data);
+}
+
+/*
  * Append the value as AWS puts it into text: a string as it reads, an object
  * or array as compact JSON from which every double quote is taken out,
  * anything else as its JSON.
@@ -624,7 +655,10 @@ eb_json_append_as_text(StringInfo out, const EbJson *value)
 
 		case jbvObject:
 		case jbvArray:
-			eb_json_append(out, value);
+			if (value->text != NULL)
+				append_unquoted(out, value->text, value->len);
+			else
+				eb_json_append(out, value);
 			end = out->data + out->len;
 			for (from = to = out->data + start; from < end; from++)
 			{

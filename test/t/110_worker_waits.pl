@@ -284,6 +284,8 @@ foreach my $function ('worker_claim(integer)', 'worker_sleep(oid)')
 	sql("ALTER FUNCTION eventbridge.$function RENAME TO gone");
 	end_sessions();
 	$worker->wait_for_log(qr/(statement failed: .*\bfunction eventbridge\.$name\(.*){4}reconnecting/s);
+	# It may have met the failure before its session was ended; then that is one more.
+	$worker->wait_for_log(qr/(reconnecting in .*){5}/s);
 	my @pauses = pauses($worker->log);
 	cmp_ok($pauses[$_], '>=', 0.5 * 0.5 * 2**($_ - 1) - 0.1, "$name: pause $_") foreach 1 .. 4;
 	unlike($worker->log, qr/^(?!\t|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC eventbridge-worker: .)/m, "$name: what the server says is indented");
