@@ -6,7 +6,8 @@
  * A conjunction's tree is laid over the event.  An object hands each of its
  * values to the child of its name; all children must be satisfied.  An array
  * stands for its elements: one of them must satisfy everything that is asked
- * below, which is AWS's array consistency, and needs no search, because what
+ * below, but for its scalars (see match_array).  That is AWS's array
+ * consistency, and needs no search, because what
  * is asked below one node never concerns two arrays that do not lie within
  * one another.  A scalar is tried on the field that ends at the node.  So
  * each part of the event is looked at once for each node that stands for it,
@@ -47,6 +48,12 @@ typedef struct Matcher
 	 * there is one conjunction only.
 	 */
 	uint8	   *outcomes;
+
+	/*
+	 * A node whose own field a scalar of an array has answered, while what is
+	 * below it is looked for in the array's other elements; see match_array().
+	 */
+	const EbNode *answered;
 } Matcher;
 
 static EbOutcome match_value(Matcher *matcher, const EbNode *node,
@@ -116,7 +123,7 @@ match_scalar(Matcher *matcher, const EbNode *node, const JsonbValue *scalar)
 {
 	if ((node->flags & EB_NODE_BELOW_ABSENT_OK) == 0)
 		return EB_OUTCOME_FAIL;
-	if (node->values == 0)
+	if (node->values == 0 || matcher->answered == node)
 		return EB_OUTCOME_ABSENT;
 	return eb_values_match(matcher->program,
 						   eb_program_at(matcher->program, node->values),
@@ -134,16 +141,43 @@ join_element(EbOutcome *array, EbOutcome element)
 	return element == EB_OUTCOME_POSITIVE;
 }
 
-static EbOutcome
-match_array(Matcher *matcher, const EbNode *node, const JsonbValue *value)
+/* Does a scalar among the elements satisfy the field that ends at the node? */
+bool
+eb_has_matching_scalar(const EbProgram *program, const EbNode *node,
+					   const JsonbValue *value)
 {
-	Matcher		inner = {.program = matcher->program};
+	const EbValues *values = eb_program_at(program, node->values);
+	int			count = value->type == jbvArray ? value->val.array.nElems :
+		JsonContainerSize(value->val.binary.data);
+
+	for (int i = 0; i < count; i++)
+	{
+		JsonbValue	element;
+
+		CHECK_FOR_INTERRUPTS();
+		if (value->type == jbvArray)
+			element = value->val.array.elems[i];
+		else
+			eb_container_get(value->val.binary.data, i,
+							 eb_container_base(value->val.binary.data), &element);
+		if (element.type != jbvBinary && element.type != jbvObject &&
+			element.type != jbvArray &&
+			eb_values_match(program, values, &element))
+			return true;
+	}
+	return false;
+}
+
+/* What the elements come to, one by one. */
+static EbOutcome
+match_elements(Matcher *matcher, const EbNode *node, const JsonbValue *value)
+{
 	EbOutcome	outcome = EB_OUTCOME_ABSENT;
 
 	if (value->type == jbvArray)
 	{
 		for (int i = 0; i < value->val.array.nElems; i++)
-			if (join_element(&outcome, match_value(&inner, node, &value->val.array.elems[i])))
+			if (join_element(&outcome, match_value(matcher, node, &value->val.array.elems[i])))
 				break;
 	}
 	else
@@ -161,9 +195,34 @@ match_array(Matcher *matcher, const EbNode *node, const JsonbValue *value)
 
 			CHECK_FOR_INTERRUPTS();
 			eb_container_fill(array, i, base, start, len, &element);
-			if (join_element(&outcome, match_value(&inner, node, &element)))
+			if (join_element(&outcome, match_value(matcher, node, &element)))
 				break;
 		}
+	}
+	return outcome;
+}
+
+/*
+ * A scalar of an array is bound to no element: AWS lets only objects and arrays
+ * in an array bind what lies in them.  That shows where one path of a pattern is
+ * the beginning of another: {"a": ["q"], "a.b": ["x"]} matches
+ * {"a": ["q", {"b": "x"}]}.
+ */
+static EbOutcome
+match_array(Matcher *matcher, const EbNode *node, const JsonbValue *value)
+{
+	Matcher		inner = {
+		.program = matcher->program,
+		.answered = matcher->answered == node ? node : NULL
+	};
+	EbOutcome	outcome = match_elements(&inner, node, value);
+
+	if (outcome == EB_OUTCOME_FAIL && node->values != 0 && node->nchildren > 0 &&
+		inner.answered == NULL && eb_has_matching_scalar(inner.program, node, value))
+	{
+		inner.answered = node;
+		if (match_elements(&inner, node, value) == EB_OUTCOME_POSITIVE)
+			return EB_OUTCOME_POSITIVE;
 	}
 	if (outcome == EB_OUTCOME_ABSENT && (node->flags & EB_NODE_ABSENT_OK) == 0)
 		return EB_OUTCOME_FAIL;
@@ -309,7 +368,7 @@ match_object(Matcher *matcher, const EbNode *node, const JsonbValue *object)
 	EbOutcome	outcome;
 
 	/* the field that ends here has no value */
-	if (node->values != 0)
+	if (node->values != 0 && matcher->answered != node)
 	{
 		const EbValues *values = eb_program_at(program, node->values);
 
@@ -323,7 +382,7 @@ match_object(Matcher *matcher, const EbNode *node, const JsonbValue *object)
 		match_pairs(matcher, node, object, entries, &dotted) :
 		match_keys(matcher, node, object->val.binary.data, entries, &dotted);
 	if (outcome != EB_OUTCOME_FAIL && dotted)
-		outcome = eb_match_dotted(program, node, object);
+		outcome = eb_match_dotted(program, node, matcher->answered == node, object);
 	else if (outcome != EB_OUTCOME_FAIL)
 	{
 		for (int i = 0; i < node->nchildren; i++)

@@ -34,10 +34,15 @@ extern bool eb_item_match(const EbProgram *program, const EbItem *item,
 
 /*
  * match_dotted.c: the outcome of a node at an object some of whose keys are
- * spelled with dots and lead to paths of the node.
+ * spelled with dots and lead to paths of the node.  Its own field is answered
+ * by somebody else, or not.
  */
 extern EbOutcome eb_match_dotted(const EbProgram *program, const EbNode *node,
-								 const JsonbValue *object);
+								 bool answered, const JsonbValue *object);
+
+/* For match_dotted.c: is there such a scalar?  See match_array() of match.c. */
+extern bool eb_has_matching_scalar(const EbProgram *program, const EbNode *node,
+								   const JsonbValue *array);
 
 /* The outcome of a node at a value; no memory of other conjunctions. */
 extern EbOutcome eb_match_node(const EbProgram *program, const EbNode *node,

@@ -124,8 +124,9 @@ match_scalar(Dotted *dotted, const EbNode *node, int first, const JsonbValue *sc
 	return EB_OUTCOME_FAIL;
 }
 
+/* What the elements come to, one by one. */
 static EbOutcome
-match_array(Dotted *dotted, const EbNode *node, int first, const JsonbValue *value)
+match_elements(Dotted *dotted, const EbNode *node, int first, const JsonbValue *value)
 {
 	EbOutcome	outcome = EB_OUTCOME_ABSENT;
 	JsonbIterator *iterator = NULL;
@@ -164,6 +165,28 @@ match_array(Dotted *dotted, const EbNode *node, int first, const JsonbValue *val
 	}
 	if (outcome == EB_OUTCOME_ABSENT && !all_accept_absence(dotted, node, &field, true))
 		return EB_OUTCOME_FAIL;
+	return outcome;
+}
+
+/* Scalars are bound to no element; see match_array() of match.c. */
+static EbOutcome
+match_array(Dotted *dotted, const EbNode *node, int first, const JsonbValue *value)
+{
+	EbOutcome	outcome = match_elements(dotted, node, first, value);
+	uint8	   *own = &dotted->modes[first];
+
+	if (outcome == EB_OUTCOME_FAIL && node->values != 0 && node->nchildren > 0 &&
+		(*own == MODE_ANY || *own == MODE_POSITIVE) &&
+		eb_has_matching_scalar(dotted->program, node, value))
+	{
+		uint8		asked = *own;
+
+		*own = MODE_SKIP;
+		outcome = match_elements(dotted, node, first, value);
+		if (outcome != EB_OUTCOME_POSITIVE)
+			outcome = EB_OUTCOME_FAIL;
+		*own = asked;
+	}
 	return outcome;
 }
 
@@ -398,7 +421,7 @@ match_modes(Dotted *dotted, const EbNode *node, int first, const JsonbValue *val
 }
 
 EbOutcome
-eb_match_dotted(const EbProgram *program, const EbNode *node,
+eb_match_dotted(const EbProgram *program, const EbNode *node, bool answered,
 				const JsonbValue *object)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -411,6 +434,8 @@ eb_match_dotted(const EbProgram *program, const EbNode *node,
 	dotted.nfields = count_fields(program, node);
 	dotted.modes = palloc(dotted.nfields);
 	memset(dotted.modes, MODE_ANY, dotted.nfields);
+	if (answered)
+		dotted.modes[0] = MODE_SKIP;
 	outcome = match_object(&dotted, node, 0, object);
 
 	MemoryContextSwitchTo(caller);

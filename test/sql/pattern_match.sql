@@ -207,7 +207,7 @@ INSERT INTO cases (kind, pattern, event, expect) VALUES
 ('array', '{"p":{"h":[{"exists":false}],"j":[2]}}', '{"p":[{"h":1},{"j":2}]}', true),
 ('array', '{"p":{"j":[2],"k":[{"exists":false}]}}', '{"p":[{"j":2,"k":1},{"j":3}]}', false),
 ('array', '{"p":{"j":[2],"q":{"k":[{"exists":false}]}}}', '{"p":[{"j":2,"q":[{"k":1},{}]}]}', false),
-('array', '{"p":["x"],"p.k":[1]}', '{"p":["x",{"k":1}]}', false),
+('array', '{"p":["x"],"p.k":[1]}', '{"p":["x",{"k":1}]}', true),
 -- $or
 ('or', '{"$or":[{"a":[1]},{"b":[2]}]}', '{"b":2}', true),
 ('or', '{"$or":[{"a":[1]},{"b":[2]}]}', '{"a":2,"b":1}', false),
