@@ -113,17 +113,21 @@ COMMENT ON VIEW queues IS 'The queues that the current role owns.';
 CREATE FUNCTION _queue(name_or_arn text) RETURNS eventbridge.queue
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	wanted text := name_or_arn;
 	found_queue eventbridge.queue;
 BEGIN
-	SELECT q.* INTO found_queue FROM eventbridge.queue AS q
-	WHERE q.name = CASE WHEN name_or_arn LIKE 'arn:%' THEN
-			(SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue')
-		ELSE name_or_arn END;
+	IF name_or_arn LIKE 'arn:%' THEN
+		wanted := (SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue');
+	END IF;
+	SELECT q.* INTO found_queue FROM eventbridge.queue AS q WHERE q.name = wanted;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'The specified queue does not exist.',
 			DETAIL = 'AWS error code: QueueDoesNotExist.';
 	END IF;
-	PERFORM eventbridge._require_owner(found_queue.owner, 'queue', found_queue.name);
+	/* Asked here first: _require_owner costs as much as to find the queue. */
+	IF NOT eventbridge._acts_as(eventbridge._caller(), found_queue.owner) THEN
+		PERFORM eventbridge._require_owner(found_queue.owner, 'queue', found_queue.name);
+	END IF;
 	RETURN found_queue;
 END $$;
 COMMENT ON FUNCTION _queue(text) IS
@@ -368,22 +372,30 @@ CREATE FUNCTION _enqueue(queue_id bigint, body text, visible_at timestamptz, mes
 						 message_group_id text, message_deduplication_id text) RETURNS uuid
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	new_id constant uuid := gen_random_uuid();
+	new_id uuid := gen_random_uuid();
 BEGIN
-	IF $7 IS NOT NULL THEN
+	IF $7 IS NULL THEN
+		INSERT INTO eventbridge.queue_message (queue_id, message_id, body, visible_at, message_attributes, event_id,
+			message_group_id)
+		VALUES ($1, new_id, $2, $3, $4, $5, $6);
+		RETURN new_id;
+	END IF;
+	/* The message has its number when the wait for another with this id is over. */
+	WITH fresh AS MATERIALIZED (
 		INSERT INTO eventbridge.queue_deduplication AS d VALUES ($1, $7, clock_timestamp(), new_id)
 		ON CONFLICT ON CONSTRAINT queue_deduplication_pkey
 			DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
-			WHERE d.sent_at <= excluded.sent_at - interval '5 min';
-		IF NOT FOUND THEN
-			RETURN (SELECT d.message_id FROM eventbridge.queue_deduplication AS d
-					WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
-		END IF;
-		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id) VALUES ($1, $3, $6);
-	END IF;
+			WHERE d.sent_at <= excluded.sent_at - interval '5 min'
+		RETURNING d.message_id),
+	turn AS (
+		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id) SELECT $1, $3, $6 FROM fresh)
 	INSERT INTO eventbridge.queue_message (queue_id, message_id, body, visible_at, message_attributes, event_id,
 		message_group_id, message_deduplication_id)
-	VALUES ($1, new_id, $2, $3, $4, $5, $6, $7);
+	SELECT $1, f.message_id, $2, $3, $4, $5, $6, $7 FROM fresh AS f;
+	IF NOT FOUND THEN
+		new_id := (SELECT d.message_id FROM eventbridge.queue_deduplication AS d
+				   WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
+	END IF;
 	RETURN new_id;
 END $$;
 COMMENT ON FUNCTION _enqueue(bigint, text, timestamptz, jsonb, uuid, text, text) IS
@@ -449,8 +461,12 @@ BEGIN
 	IF coalesce(p_message_body, '') = '' THEN
 		PERFORM eventbridge._raise('MissingParameter', 'The request must contain the parameter MessageBody.');
 	END IF;
-	PERFORM eventbridge._check_message_id('MessageGroupId', p_message_group_id),
-		eventbridge._check_message_id('MessageDeduplicationId', p_message_deduplication_id);
+	IF p_message_group_id IS NOT NULL THEN
+		PERFORM eventbridge._check_message_id('MessageGroupId', p_message_group_id);
+	END IF;
+	IF p_message_deduplication_id IS NOT NULL THEN
+		PERFORM eventbridge._check_message_id('MessageDeduplicationId', p_message_deduplication_id);
+	END IF;
 	IF NOT found_queue.fifo AND p_message_deduplication_id IS NOT NULL THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
 			format(unfit, p_message_deduplication_id, 'MessageDeduplicationId'));
@@ -569,7 +585,9 @@ COMMENT ON FUNCTION _lock_queue_group(bigint, text) IS
 /*
  * The first messages of a group, locked; null if there is nothing for this
  * receiver. What is in the way of the order ends them: a message that is not
- * visible yet, or one that somebody has locked, who removes it perhaps.
+ * visible yet, or one that somebody has locked, who removes it perhaps. CASE
+ * keeps the planner from the index on visible_at, which has all the queue's
+ * messages.
  */
 CREATE FUNCTION _receivable_of_group(q eventbridge.queue, message_group_id text, cutoff timestamptz,
 									 max_messages integer, dead_letter_queue_id bigint) RETURNS bigint[]
@@ -600,7 +618,8 @@ BEGIN
 		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here) INTO locked, spent
 		FROM (SELECT m.message_no, m.receive_count - m.receive_count_elsewhere AS receives
 			  FROM eventbridge.queue_message AS m
-			  WHERE m.message_no = ANY (first_ones) AND m.queue_id = q.queue_id AND m.visible_at <= cutoff
+			  WHERE m.message_no = ANY (first_ones)
+				AND CASE WHEN m.queue_id = q.queue_id THEN m.visible_at <= cutoff END
 			  FOR UPDATE SKIP LOCKED) AS c;
 		IF spent IS NULL THEN
 			SELECT min(f.n) INTO end_at FROM unnest(first_ones) WITH ORDINALITY AS f (message_no, n)
@@ -620,7 +639,9 @@ COMMENT ON FUNCTION _receivable_of_group(queue, text, timestamptz, integer, bigi
  * away, so that none is met twice; of those who have only something for
  * another receiver, they stay. Looks into indexes, whatever the planner
  * thinks of the tables' sizes, and is planned once: to plan it costs several
- * times what it takes.
+ * times what it takes. With EXISTS in place of the second look the planner
+ * would hash all that is in flight. Few turns at first: as a rule, of each
+ * there is something to receive.
  */
 CREATE FUNCTION _receivable_in_order(q eventbridge.queue, max_messages integer, next_turn timestamptz)
 RETURNS bigint[]
@@ -631,7 +652,7 @@ DECLARE
 	dead_letter_queue_id constant bigint := eventbridge._dead_letter_queue_of(q);
 	cutoff constant timestamptz := clock_timestamp();
 	oldest constant timestamptz := cutoff - make_interval(secs => q.message_retention_period);
-	chunk integer := least(3 * max_messages::bigint + 20, 10000);
+	chunk integer := least(greatest(max_messages, 10), 10000);
 	last_due_at timestamptz := '-infinity';
 	last_turn_no bigint := 0;
 	looked_at integer;
@@ -657,9 +678,10 @@ BEGIN
 							  WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
 								AND m.message_deduplication_id IS NOT NULL AND m.sent_at > oldest
 							  ORDER BY m.message_no LIMIT 1) > cutoff, true)
-					OR EXISTS (SELECT FROM eventbridge.queue_message AS m
-							   WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
-								AND m.message_deduplication_id IS NOT NULL AND m.receive_count > 0 AND m.visible_at > cutoff) AS is_idle
+					OR coalesce((SELECT true FROM eventbridge.queue_message AS m
+								 WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
+									AND m.message_deduplication_id IS NOT NULL AND m.receive_count > 0 AND m.visible_at > cutoff
+								 LIMIT 1), false) AS is_idle
 				FROM due AS d),
 			taken_away AS (
 				DELETE FROM eventbridge.queue_turn AS t
@@ -737,7 +759,7 @@ COMMENT ON FUNCTION receive_message_batch(text, integer, integer) IS
 
 CREATE FUNCTION _receive_message_batch(p_queue_name text, p_max integer, p_visibility_timeout integer)
 RETURNS eventbridge.received_message[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	timeout constant integer := eventbridge._queue_attribute(
