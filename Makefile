@@ -81,7 +81,8 @@ $(WORKER): $(WORKER_OBJS)
 		$(filter -lssl -lcrypto,$(LIBS)) \
 		$(shell pkg-config --libs $(WORKER_NEEDS)) -lm -o $@
 $(WORKER_OBJS): $(wildcard src/worker/*.h) $(BUILT_FOR)
-$(WORKER_OBJS): override CPPFLAGS += -I$(includedir) $(shell pkg-config --cflags $(WORKER_NEEDS))
+# "private", lest $(BUILT_FOR) be written with these flags, too, and all be built again.
+$(WORKER_OBJS): private override CPPFLAGS += -I$(includedir) $(shell pkg-config --cflags $(WORKER_NEEDS))
 else
 all: without-worker
 .PHONY: without-worker

@@ -22,9 +22,18 @@ rounds=${ROUNDS:-4}
 need build test
 build_and_install
 make_scratch
-start_cluster "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" "max_wal_size = 16GB" \
+start_cluster "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" "min_wal_size = 2GB" "max_wal_size = 16GB" \
 	"checkpoint_timeout = 1h" "full_page_writes = off" "jit = off"
 sql() { as_server psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+
+# A server that has run for a while has touched its shared buffers, and recycles
+# its WAL.  A new one pays for that by the byte.
+sql <<- 'SQL'
+	CREATE TABLE warm (filling text);
+	INSERT INTO warm SELECT repeat('x', 1900) FROM generate_series(1, 400000);
+	DROP TABLE warm;
+	CHECKPOINT;
+SQL
 
 sql <<- 'SQL'
 	CREATE EXTENSION eventbridge;
@@ -81,7 +90,7 @@ round()
 {
 	local script=$1 tps began puts=0
 	case $1 in latch | notify) script=event ;; esac
-	sql -c "TRUNCATE call, appointments, outbox"
+	sql -c "TRUNCATE call, appointments, outbox" -c "CHECKPOINT"
 	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" \
 		-D 'detail={"status": "booked", "at": null}' -f "$scratch/$script.sql" 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
 	began=$(date +%s.%N)
