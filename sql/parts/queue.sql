@@ -429,7 +429,7 @@ COMMENT ON FUNCTION _send_event(bigint, text, uuid, text, bigint) IS
 CREATE FUNCTION _check_message_id(name text, value text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF value !~ '^[!-~]{1,128}$' THEN
+	IF value ~ '[^!-~]' OR length(value) NOT BETWEEN 1 AND 128 THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', format(
 			'Value %1$s for parameter %2$s is invalid. Reason: '
 			'%2$s can only include alphanumeric and punctuation characters. 1 to 128 in length.',
@@ -733,17 +733,14 @@ CREATE FUNCTION _message_attributes(m eventbridge.queue_message, receive_count i
 RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN jsonb_build_object(
-			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
-			'ApproximateReceiveCount', $2::text,
-			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text)
-		|| CASE WHEN $1.dead_letter_source IS NULL THEN '{}'
-			ELSE jsonb_build_object('DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source)) END
-		|| CASE WHEN $1.message_group_id IS NULL THEN '{}'
-			ELSE jsonb_build_object('MessageGroupId', $1.message_group_id) END
-		|| CASE WHEN $1.message_deduplication_id IS NULL THEN '{}'
-			ELSE jsonb_build_object('MessageDeduplicationId', $1.message_deduplication_id,
-				'SequenceNumber', lpad($1.message_no::text, 20, '0')) END;
+	RETURN jsonb_strip_nulls(jsonb_build_object(
+		'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
+		'ApproximateReceiveCount', $2::text,
+		'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text,
+		'DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source),
+		'MessageGroupId', $1.message_group_id,
+		'MessageDeduplicationId', $1.message_deduplication_id,
+		'SequenceNumber', CASE WHEN $1.message_deduplication_id IS NOT NULL THEN lpad($1.message_no::text, 20, '0') END));
 END $$;
 COMMENT ON FUNCTION _message_attributes(queue_message, integer, timestamptz) IS
 'Internal: the attributes with which a message is received.';
@@ -796,9 +793,11 @@ COMMENT ON FUNCTION _receive_message_batch(text, integer, integer) IS 'Internal:
 
 CREATE FUNCTION receive_messages(queue_name text, max_number_of_messages integer DEFAULT 1,
 								 visibility_timeout integer DEFAULT NULL) RETURNS SETOF received_message
-LANGUAGE sql SET search_path = pg_catalog, pg_temp ROWS 10 AS $$
-	SELECT * FROM unnest(eventbridge.receive_message_batch($1, $2, $3))
-$$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp ROWS 10 AS $$
+BEGIN
+	/* Not in SQL: that would be parsed and planned by every call. */
+	RETURN QUERY SELECT * FROM unnest(eventbridge.receive_message_batch($1, $2, $3));
+END $$;
 COMMENT ON FUNCTION receive_messages(text, integer, integer) IS
 'Receives messages from a queue, given by name or ARN (ReceiveMessage). They stay in the queue, but nobody else receives them for visibility_timeout seconds (default: the queue''s). Who is done with a message gives its receipt_handle to delete_message. Any number of receivers work side by side. From a FIFO queue, messages of a group come in order, and while some of them are in flight nobody receives others of the group.';
 
