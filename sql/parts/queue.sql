@@ -124,7 +124,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'The specified queue does not exist.',
 			DETAIL = 'AWS error code: QueueDoesNotExist.';
 	END IF;
-	/* Asked here first: _require_owner costs as much as to find the queue. */
+	/* Asked here first, which spares a call of a function in PL/pgSQL. */
 	IF NOT eventbridge._acts_as(eventbridge._caller(), found_queue.owner) THEN
 		PERFORM eventbridge._require_owner(found_queue.owner, 'queue', found_queue.name);
 	END IF;
