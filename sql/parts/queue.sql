@@ -113,17 +113,21 @@ COMMENT ON VIEW queues IS 'The queues that the current role owns.';
 CREATE FUNCTION _queue(name_or_arn text) RETURNS eventbridge.queue
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	wanted text := name_or_arn;
 	found_queue eventbridge.queue;
 BEGIN
-	SELECT q.* INTO found_queue FROM eventbridge.queue AS q
-	WHERE q.name = CASE WHEN name_or_arn LIKE 'arn:%' THEN
-			(SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue')
-		ELSE name_or_arn END;
+	IF name_or_arn LIKE 'arn:%' THEN
+		wanted := (SELECT a.resource FROM eventbridge._resolve_arn(name_or_arn) AS a WHERE a.kind = 'queue');
+	END IF;
+	SELECT q.* INTO found_queue FROM eventbridge.queue AS q WHERE q.name = wanted;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'The specified queue does not exist.',
 			DETAIL = 'AWS error code: QueueDoesNotExist.';
 	END IF;
-	PERFORM eventbridge._require_owner(found_queue.owner, 'queue', found_queue.name);
+	/* Asked here first, which spares a call of a function in PL/pgSQL. */
+	IF NOT eventbridge._acts_as(eventbridge._caller(), found_queue.owner) THEN
+		PERFORM eventbridge._require_owner(found_queue.owner, 'queue', found_queue.name);
+	END IF;
 	RETURN found_queue;
 END $$;
 COMMENT ON FUNCTION _queue(text) IS
@@ -368,22 +372,30 @@ CREATE FUNCTION _enqueue(queue_id bigint, body text, visible_at timestamptz, mes
 						 message_group_id text, message_deduplication_id text) RETURNS uuid
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	new_id constant uuid := gen_random_uuid();
+	new_id uuid := gen_random_uuid();
 BEGIN
-	IF $7 IS NOT NULL THEN
+	IF $7 IS NULL THEN
+		INSERT INTO eventbridge.queue_message (queue_id, message_id, body, visible_at, message_attributes, event_id,
+			message_group_id)
+		VALUES ($1, new_id, $2, $3, $4, $5, $6);
+		RETURN new_id;
+	END IF;
+	/* The message has its number when the wait for another with this id is over. */
+	WITH fresh AS MATERIALIZED (
 		INSERT INTO eventbridge.queue_deduplication AS d VALUES ($1, $7, clock_timestamp(), new_id)
 		ON CONFLICT ON CONSTRAINT queue_deduplication_pkey
 			DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
-			WHERE d.sent_at <= excluded.sent_at - interval '5 min';
-		IF NOT FOUND THEN
-			RETURN (SELECT d.message_id FROM eventbridge.queue_deduplication AS d
-					WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
-		END IF;
-		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id) VALUES ($1, $3, $6);
-	END IF;
+			WHERE d.sent_at <= excluded.sent_at - interval '5 min'
+		RETURNING d.message_id),
+	turn AS (
+		INSERT INTO eventbridge.queue_turn (queue_id, due_at, message_group_id) SELECT $1, $3, $6 FROM fresh)
 	INSERT INTO eventbridge.queue_message (queue_id, message_id, body, visible_at, message_attributes, event_id,
 		message_group_id, message_deduplication_id)
-	VALUES ($1, new_id, $2, $3, $4, $5, $6, $7);
+	SELECT $1, f.message_id, $2, $3, $4, $5, $6, $7 FROM fresh AS f;
+	IF NOT FOUND THEN
+		new_id := (SELECT d.message_id FROM eventbridge.queue_deduplication AS d
+				   WHERE d.queue_id = $1 AND d.message_deduplication_id = $7);
+	END IF;
 	RETURN new_id;
 END $$;
 COMMENT ON FUNCTION _enqueue(bigint, text, timestamptz, jsonb, uuid, text, text) IS
@@ -417,7 +429,7 @@ COMMENT ON FUNCTION _send_event(bigint, text, uuid, text, bigint) IS
 CREATE FUNCTION _check_message_id(name text, value text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF value !~ '^[!-~]{1,128}$' THEN
+	IF value ~ '[^!-~]' OR length(value) NOT BETWEEN 1 AND 128 THEN
 		PERFORM eventbridge._raise('InvalidParameterValue', format(
 			'Value %1$s for parameter %2$s is invalid. Reason: '
 			'%2$s can only include alphanumeric and punctuation characters. 1 to 128 in length.',
@@ -449,8 +461,12 @@ BEGIN
 	IF coalesce(p_message_body, '') = '' THEN
 		PERFORM eventbridge._raise('MissingParameter', 'The request must contain the parameter MessageBody.');
 	END IF;
-	PERFORM eventbridge._check_message_id('MessageGroupId', p_message_group_id),
-		eventbridge._check_message_id('MessageDeduplicationId', p_message_deduplication_id);
+	IF p_message_group_id IS NOT NULL THEN
+		PERFORM eventbridge._check_message_id('MessageGroupId', p_message_group_id);
+	END IF;
+	IF p_message_deduplication_id IS NOT NULL THEN
+		PERFORM eventbridge._check_message_id('MessageDeduplicationId', p_message_deduplication_id);
+	END IF;
 	IF NOT found_queue.fifo AND p_message_deduplication_id IS NOT NULL THEN
 		PERFORM eventbridge._raise('InvalidParameterValue',
 			format(unfit, p_message_deduplication_id, 'MessageDeduplicationId'));
@@ -569,7 +585,9 @@ COMMENT ON FUNCTION _lock_queue_group(bigint, text) IS
 /*
  * The first messages of a group, locked; null if there is nothing for this
  * receiver. What is in the way of the order ends them: a message that is not
- * visible yet, or one that somebody has locked, who removes it perhaps.
+ * visible yet, or one that somebody has locked, who removes it perhaps. CASE
+ * keeps the planner from the index on visible_at, which has all the queue's
+ * messages.
  */
 CREATE FUNCTION _receivable_of_group(q eventbridge.queue, message_group_id text, cutoff timestamptz,
 									 max_messages integer, dead_letter_queue_id bigint) RETURNS bigint[]
@@ -600,7 +618,8 @@ BEGIN
 		SELECT array_agg(c.message_no), array_agg(c.message_no) FILTER (WHERE c.receives >= limit_here) INTO locked, spent
 		FROM (SELECT m.message_no, m.receive_count - m.receive_count_elsewhere AS receives
 			  FROM eventbridge.queue_message AS m
-			  WHERE m.message_no = ANY (first_ones) AND m.queue_id = q.queue_id AND m.visible_at <= cutoff
+			  WHERE m.message_no = ANY (first_ones)
+				AND CASE WHEN m.queue_id = q.queue_id THEN m.visible_at <= cutoff END
 			  FOR UPDATE SKIP LOCKED) AS c;
 		IF spent IS NULL THEN
 			SELECT min(f.n) INTO end_at FROM unnest(first_ones) WITH ORDINALITY AS f (message_no, n)
@@ -620,7 +639,9 @@ COMMENT ON FUNCTION _receivable_of_group(queue, text, timestamptz, integer, bigi
  * away, so that none is met twice; of those who have only something for
  * another receiver, they stay. Looks into indexes, whatever the planner
  * thinks of the tables' sizes, and is planned once: to plan it costs several
- * times what it takes.
+ * times what it takes. With EXISTS in place of the second look the planner
+ * would hash all that is in flight. Few turns at first: as a rule, of each
+ * there is something to receive.
  */
 CREATE FUNCTION _receivable_in_order(q eventbridge.queue, max_messages integer, next_turn timestamptz)
 RETURNS bigint[]
@@ -631,7 +652,7 @@ DECLARE
 	dead_letter_queue_id constant bigint := eventbridge._dead_letter_queue_of(q);
 	cutoff constant timestamptz := clock_timestamp();
 	oldest constant timestamptz := cutoff - make_interval(secs => q.message_retention_period);
-	chunk integer := least(3 * max_messages::bigint + 20, 10000);
+	chunk integer := least(greatest(max_messages, 10), 10000);
 	last_due_at timestamptz := '-infinity';
 	last_turn_no bigint := 0;
 	looked_at integer;
@@ -657,9 +678,10 @@ BEGIN
 							  WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
 								AND m.message_deduplication_id IS NOT NULL AND m.sent_at > oldest
 							  ORDER BY m.message_no LIMIT 1) > cutoff, true)
-					OR EXISTS (SELECT FROM eventbridge.queue_message AS m
-							   WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
-								AND m.message_deduplication_id IS NOT NULL AND m.receive_count > 0 AND m.visible_at > cutoff) AS is_idle
+					OR coalesce((SELECT true FROM eventbridge.queue_message AS m
+								 WHERE m.queue_id = q.queue_id AND m.message_group_id = d.message_group_id
+									AND m.message_deduplication_id IS NOT NULL AND m.receive_count > 0 AND m.visible_at > cutoff
+								 LIMIT 1), false) AS is_idle
 				FROM due AS d),
 			taken_away AS (
 				DELETE FROM eventbridge.queue_turn AS t
@@ -711,17 +733,14 @@ CREATE FUNCTION _message_attributes(m eventbridge.queue_message, receive_count i
 RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN jsonb_build_object(
-			'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
-			'ApproximateReceiveCount', $2::text,
-			'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text)
-		|| CASE WHEN $1.dead_letter_source IS NULL THEN '{}'
-			ELSE jsonb_build_object('DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source)) END
-		|| CASE WHEN $1.message_group_id IS NULL THEN '{}'
-			ELSE jsonb_build_object('MessageGroupId', $1.message_group_id) END
-		|| CASE WHEN $1.message_deduplication_id IS NULL THEN '{}'
-			ELSE jsonb_build_object('MessageDeduplicationId', $1.message_deduplication_id,
-				'SequenceNumber', lpad($1.message_no::text, 20, '0')) END;
+	RETURN jsonb_strip_nulls(jsonb_build_object(
+		'SentTimestamp', (extract(epoch FROM $1.sent_at) * 1000)::bigint::text,
+		'ApproximateReceiveCount', $2::text,
+		'ApproximateFirstReceiveTimestamp', (extract(epoch FROM $3) * 1000)::bigint::text,
+		'DeadLetterQueueSourceArn', eventbridge._arn('sqs', $1.dead_letter_source),
+		'MessageGroupId', $1.message_group_id,
+		'MessageDeduplicationId', $1.message_deduplication_id,
+		'SequenceNumber', CASE WHEN $1.message_deduplication_id IS NOT NULL THEN lpad($1.message_no::text, 20, '0') END));
 END $$;
 COMMENT ON FUNCTION _message_attributes(queue_message, integer, timestamptz) IS
 'Internal: the attributes with which a message is received.';
@@ -737,7 +756,7 @@ COMMENT ON FUNCTION receive_message_batch(text, integer, integer) IS
 
 CREATE FUNCTION _receive_message_batch(p_queue_name text, p_max integer, p_visibility_timeout integer)
 RETURNS eventbridge.received_message[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
 	found_queue constant eventbridge.queue := eventbridge._queue(p_queue_name);
 	timeout constant integer := eventbridge._queue_attribute(
@@ -774,9 +793,11 @@ COMMENT ON FUNCTION _receive_message_batch(text, integer, integer) IS 'Internal:
 
 CREATE FUNCTION receive_messages(queue_name text, max_number_of_messages integer DEFAULT 1,
 								 visibility_timeout integer DEFAULT NULL) RETURNS SETOF received_message
-LANGUAGE sql SET search_path = pg_catalog, pg_temp ROWS 10 AS $$
-	SELECT * FROM unnest(eventbridge.receive_message_batch($1, $2, $3))
-$$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp ROWS 10 AS $$
+BEGIN
+	/* Not in SQL: that would be parsed and planned by every call. */
+	RETURN QUERY SELECT * FROM unnest(eventbridge.receive_message_batch($1, $2, $3));
+END $$;
 COMMENT ON FUNCTION receive_messages(text, integer, integer) IS
 'Receives messages from a queue, given by name or ARN (ReceiveMessage). They stay in the queue, but nobody else receives them for visibility_timeout seconds (default: the queue''s). Who is done with a message gives its receipt_handle to delete_message. Any number of receivers work side by side. From a FIFO queue, messages of a group come in order, and while some of them are in flight nobody receives others of the group.';
 
