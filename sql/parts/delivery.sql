@@ -396,7 +396,7 @@ COMMENT ON FUNCTION _due_in_order(oid, integer, bigint, bigint, bigint, bigint) 
 CREATE PROCEDURE run_deliveries(max_deliveries integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_run_deliveries' LANGUAGE C;
 COMMENT ON PROCEDURE run_deliveries(integer) IS
-'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions and procedures only if the session''s user is the role that they run as. A procedure may commit, if this call is a statement of its own. Cannot run inside a transaction block.';
+'Makes one pass over what is owed to targets in the database, committing batch by batch. Ends when nothing is left that is due, or after about max_deliveries. Queues, topics, buses and log groups are served by any session; functions, procedures and pipes only if the session was connected as the role that they run as, and not after SET ROLE or SET SESSION AUTHORIZATION. A procedure may commit, if this call is a statement of its own. Cannot run inside a transaction block.';
 
 /* --------------------------- client program -------------------------- */
 

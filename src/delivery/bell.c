@@ -38,6 +38,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
@@ -146,7 +147,7 @@ lane_argument(FunctionCallInfo fcinfo)
 	Oid			lane = PG_GETARG_OID(0);
 
 	if (lane != EB_LANE_ANY && lane != EB_LANE_CLIENT &&
-		lane != GetSessionUserId())
+		lane != MyProc->roleId)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%u is not a lane that this session serves", lane),

@@ -253,6 +253,7 @@ extern void eb_client_end(XactEvent event);
 extern int64 eb_run_turn(int64 max_deliveries, bool procedures_may_commit);
 extern TimestampTz eb_next_attempt(Oid lane);
 extern void eb_commit_lazily(void);
+extern bool eb_session_is_its_own(void);
 
 /*
  * How long a session serves deliveries, or a pipe, before it looks after the

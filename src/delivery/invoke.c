@@ -245,18 +245,23 @@ eb_invoke(EbInvocation *invocations, int ninvocations)
 /* ---- procedures that may commit ---- */
 
 /*
- * What a procedure SET and committed is not undone by anybody else.  The role
- * must be the session's user again, for whose deliveries this session is; and
- * a background worker has no settings that somebody could miss.
+ * What a procedure SET and committed is not undone by anybody else.  The
+ * session must be its role's again, for whose deliveries it is; and a
+ * background worker has no settings that somebody could miss.
  */
 static void
 reset_session(void)
 {
 	Oid			lane;
 
-	if (GetUserId() != GetSessionUserId())
+	if (!eb_session_is_its_own())
+	{
+		/* No value is the one that it began with. */
+		(void) set_config_option("session_authorization", NULL, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
 		(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SET, true, 0, false);
+	}
 	if (eb_worker_lane(&lane))
 		ResetAllOptions();
 }

@@ -25,6 +25,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -434,9 +435,24 @@ maintain(void)
 /* ---- the pass ---- */
 
 /*
- * The lanes that this session serves.  User code is served only where the
- * session's user calls as himself: not after SET ROLE, not in a function of
- * somebody else.
+ * Is the session that of the role which it was authenticated as, and of nobody
+ * else meanwhile?  User code runs in such a session only, because it could
+ * undo what the session has become since: after SET ROLE by RESET ROLE, and
+ * after a superuser's SET SESSION AUTHORIZATION by RESET SESSION
+ * AUTHORIZATION, which would make it a superuser.  To compare with the
+ * session's user is therefore not enough.  MyProc has the role that was
+ * authenticated in all versions, and in background workers, too.
+ */
+bool
+eb_session_is_its_own(void)
+{
+	return GetSessionUserId() == MyProc->roleId &&
+		GetUserId() == GetSessionUserId();
+}
+
+/*
+ * The lanes that this session serves: that of its role only where the role
+ * calls as itself, and not in a function of somebody else.
  */
 static int
 session_lanes(Oid *lanes)
@@ -446,9 +462,9 @@ session_lanes(Oid *lanes)
 	if (eb_worker_lane(&lanes[0]))
 		return 1;
 	lanes[nlanes++] = EB_LANE_ANY;
-	if (GetUserId() == GetSessionUserId() && !InLocalUserIdChange() &&
+	if (eb_session_is_its_own() && !InLocalUserIdChange() &&
 		!InSecurityRestrictedOperation())
-		lanes[nlanes++] = GetSessionUserId();
+		lanes[nlanes++] = MyProc->roleId;
 	return nlanes;
 }
 

@@ -64,6 +64,15 @@ SELECT remove_permission(event_bus_name => 'orders');
 RESET ROLE;
 SET ROLE regress_bus_writer;
 SELECT put_event('app', 't', '{}', 'orders') IS NOT NULL AS put;
+-- each entry of a request is put with the rights on its own bus
+SELECT no, entry ? 'EventId' AS put, entry ->> 'ErrorCode' AS error
+FROM jsonb_array_elements(put_events('[
+	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "orders"},
+	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "default"},
+	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "orders"},
+	{"Source": "app", "DetailType": "t", "Detail": "{}"},
+	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "orders"}]') -> 'Entries')
+	WITH ORDINALITY AS e (entry, no);
 SELECT name FROM event_buses;
 SELECT count(*) FROM rules;
 SELECT put_rule('w', '{"source": ["x"]}', event_bus_name => 'orders');

@@ -213,13 +213,25 @@ RESET ROLE;
 SET SESSION AUTHORIZATION regress_delivery;
 CALL run_deliveries();
 SELECT status FROM explain_delivery(:'event_id');
+RESET SESSION AUTHORIZATION;
+-- (without the setting that the Makefile gives to all tests, which is a superuser's)
+SELECT current_user AS me \gset
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_delivery options="
+SET search_path = eventbridge, public;
+CALL run_deliveries();
+SELECT status FROM explain_delivery(:'event_id');
 SELECT who FROM public.by_whom;
 -- what others own is not seen
 SELECT count(*) FROM dead_letters;
 SELECT DISTINCT rule_name FROM delivery_status;
 SELECT count(*) FROM delivery_log;
 SELECT worker_sleep();
-RESET SESSION AUTHORIZATION;
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
+SET eventbridge.retry_delay = 1;
 SELECT worker_sleep(9);
 
 /* The bell's functions. */

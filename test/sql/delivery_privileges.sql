@@ -81,6 +81,11 @@ CALL run_deliveries();
 SET ROLE regress_mallory;
 CALL run_deliveries();
 RESET ROLE;
+-- or by SET SESSION AUTHORIZATION: the function would undo it
+SET SESSION AUTHORIZATION regress_mallory;
+CALL run_deliveries();
+CALL worker_deliver();
+RESET SESSION AUTHORIZATION;
 SELECT * FROM public.evidence;
 -- a login of mallory's does; everything in it is mallory
 -- (without the setting that the Makefile gives to all tests, which is a superuser's)
@@ -151,41 +156,40 @@ DROP FUNCTION public.mine(jsonb), public.mine(text);
 SELECT purge_queue('dead') \g /dev/null
 GRANT CREATE ON SCHEMA public TO regress_owner;
 CREATE FUNCTION public.shared(event jsonb) RETURNS void LANGUAGE sql AS $$INSERT INTO public.evidence (what) VALUES ('called')$$;
-SET SESSION AUTHORIZATION regress_owner;
+CREATE FUNCTION public.as_somebody_else(sql text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
+$$BEGIN EXECUTE sql; END$$;
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_owner options="
+SET search_path = eventbridge, public;
 SELECT create_queue('owned') \g /dev/null
 SELECT put_rule('shared', '{"source": ["shared"]}') \g /dev/null
 SELECT put_targets('shared', '[{"Id": "f", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:shared",
 	"DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:owned"}},
 	{"Id": "q", "Arn": "arn:aws:sqs:us-east-1:000000000000:owned", "InputPath": "$.source",
 	"DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:owned"}}]') -> 'FailedEntryCount' AS failed;
-RESET SESSION AUTHORIZATION;
-CREATE FUNCTION pg_temp.pass() RETURNS text LANGUAGE sql AS $$SELECT eventbridge.put_event('shared', 'x', '{}')::text$$;
-SELECT pg_temp.pass() \g /dev/null
-SET SESSION AUTHORIZATION regress_owner;
+SELECT public.as_somebody_else($$SELECT eventbridge.put_event('shared', 'x', '{}')$$) \g /dev/null
 CALL run_deliveries();
-RESET SESSION AUTHORIZATION;
-REVOKE EXECUTE ON FUNCTION public.shared(jsonb) FROM PUBLIC;
-SELECT pg_temp.pass() \g /dev/null
-SET SESSION AUTHORIZATION regress_owner;
+SELECT public.as_somebody_else('REVOKE EXECUTE ON FUNCTION public.shared(jsonb) FROM PUBLIC') \g /dev/null
+SELECT public.as_somebody_else($$SELECT eventbridge.put_event('shared', 'x', '{}')$$) \g /dev/null
 CALL run_deliveries();
-RESET SESSION AUTHORIZATION;
-GRANT EXECUTE ON FUNCTION public.shared(jsonb) TO regress_owner;
-SELECT pg_temp.pass() \g /dev/null
-SET SESSION AUTHORIZATION regress_owner;
+SELECT public.as_somebody_else('GRANT EXECUTE ON FUNCTION public.shared(jsonb) TO regress_owner') \g /dev/null
+SELECT public.as_somebody_else($$SELECT eventbridge.put_event('shared', 'x', '{}')$$) \g /dev/null
 CALL run_deliveries();
-RESET SESSION AUTHORIZATION;
-CREATE OR REPLACE FUNCTION public.shared(event jsonb) RETURNS void LANGUAGE plpgsql AS
-$$BEGIN INSERT INTO public.evidence (what) VALUES ('replaced'); END$$;
-SELECT pg_temp.pass() \g /dev/null
-SET SESSION AUTHORIZATION regress_owner;
+SELECT public.as_somebody_else($sql$CREATE OR REPLACE FUNCTION public.shared(event jsonb) RETURNS void LANGUAGE plpgsql AS
+$$BEGIN INSERT INTO public.evidence (what) VALUES ('replaced'); END$$$sql$) \g /dev/null
+SELECT public.as_somebody_else($$SELECT eventbridge.put_event('shared', 'x', '{}')$$) \g /dev/null
 CALL run_deliveries();
 SELECT what, session, count(*) FROM public.evidence GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT error_code, error_message FROM dead_letters;
 SELECT delete_queue('owned'), create_queue('owned') \g /dev/null
-RESET SESSION AUTHORIZATION;
-SELECT pg_temp.pass() \g /dev/null
+SELECT public.as_somebody_else($$SELECT eventbridge.put_event('shared', 'x', '{}')$$) \g /dev/null
 CALL run_deliveries();
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
 SELECT count(*) AS in_the_new_queue FROM queue_message JOIN queue USING (queue_id) WHERE name = 'owned';
+DROP FUNCTION public.as_somebody_else(text);
 
 /* Too old to be tried again. */
 CREATE FUNCTION public.fails(event jsonb) RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'fails'; END$$;
@@ -208,7 +212,8 @@ SELECT error_code, exhausted_retry_condition, retry_attempts FROM dead_letters W
  * A role is dropped.  What it was owed is passed on, and holds up nothing:
  * what is in the log, what is tried again, what a removed target was owed.
  */
-CREATE ROLE regress_gone;
+CREATE ROLE regress_gone LOGIN;
+ALTER ROLE regress_gone SET eventbridge.retry_delay = '10min';
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventbridge TO regress_gone;
 SELECT put_permission('g', 'events:PutRule', 'regress_gone') \g /dev/null
 CREATE FUNCTION public.gone(event jsonb) RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'as %', current_user; END$$;
@@ -223,19 +228,19 @@ SELECT put_targets('by-me', '[{"Id": "p", "Arn": "arn:aws:states:us-east-1:00000
 	"RoleArn": "arn:aws:iam::000000000000:role/regress_gone", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:dead"}},
 	{"Id": "o", "Arn": "arn:aws:states:us-east-1:000000000000:stateMachine:gone_steps", "Ordered": true,
 	"RoleArn": "arn:aws:iam::000000000000:role/regress_gone", "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:dead"}}]') -> 'FailedEntryCount' AS failed;
-SET eventbridge.retry_delay = '10min';
 SELECT put_event('gone', 'tried', '{}') AS tried \gset
-SET SESSION AUTHORIZATION regress_gone;
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_gone options="
+SET search_path = eventbridge, public;
 CALL run_deliveries();
-RESET SESSION AUTHORIZATION;
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
 SELECT put_event('gone', 'waits', '{}', group_key => 'g') AS waits \gset
 SELECT remove_targets('gone', '{removed}') -> 'FailedEntryCount' AS failed;
 DROP OWNED BY regress_gone;
 DROP ROLE regress_gone;
--- the only role that is owed something yet
-SET SESSION AUTHORIZATION regress_owner;
-CALL run_deliveries();
-RESET SESSION AUTHORIZATION;
 UPDATE delivery_retry SET next_attempt = clock_timestamp() WHERE next_attempt < 'infinity';
 -- each session looks for such deliveries when it delivers for the first time
 \c - :me
@@ -251,6 +256,25 @@ SELECT bool_or(_delivery_log_is_needed(set_no, '3')) AS is_needed FROM generate_
 SELECT count(*) FROM delivery_retry;
 DROP FUNCTION public.gone(jsonb);
 DROP PROCEDURE public.gone_steps(jsonb);
+
+/* A procedure that commits what it has made of the session. */
+CREATE PROCEDURE public.becomes(event jsonb) LANGUAGE plpgsql AS
+$$BEGIN
+	SET SESSION AUTHORIZATION regress_owner;
+	SET ROLE regress_owner;
+	COMMIT;
+	INSERT INTO public.evidence (what) VALUES ('becomes');
+END$$;
+TRUNCATE public.evidence;
+SELECT put_rule('becomes', '{"source": ["becomes"]}') \g /dev/null
+SELECT put_targets('becomes', jsonb_build_array(jsonb_build_object('Id', 'p',
+	'Arn', 'arn:aws:states:us-east-1:000000000000:stateMachine:becomes',
+	'RoleArn', 'arn:aws:iam::000000000000:role/' || current_user))) -> 'FailedEntryCount' AS failed;
+SELECT put_event('becomes', 'x', '{}') \g /dev/null
+CALL run_deliveries();
+SELECT session_user = :'me' AS session, current_user = :'me' AS who;
+SELECT what, session, who FROM public.evidence;
+DROP PROCEDURE public.becomes(jsonb);
 
 DROP FUNCTION public.fails(jsonb), public.shared(jsonb);
 DROP TABLE public.evidence;
