@@ -1,10 +1,11 @@
 -- Who may read a stream: the table's owner, and whom he lets.
 SET search_path = public, eventbridge;
 \set SHOW_CONTEXT never
+SELECT current_user AS me \gset
 \t on
 \pset format unaligned
 CREATE ROLE regress_stream_owner;
-CREATE ROLE regress_stream_reader;
+CREATE ROLE regress_stream_reader LOGIN;
 CREATE ROLE regress_stream_team;
 CREATE ROLE regress_stream_other;
 GRANT CREATE ON SCHEMA public TO regress_stream_owner;
@@ -66,18 +67,24 @@ SELECT disable_stream('stream_privileges_t');
 SELECT create_pipe(jsonb_build_object('Name', 'stream-privileges', 'Source', :'stream', 'Target', :'queue',
 	'SourceParameters', '{"DynamoDBStreamParameters": {"StartingPosition": "TRIM_HORIZON"}}'::jsonb));
 RESET ROLE;
-SET SESSION AUTHORIZATION regress_stream_reader;
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_stream_reader options="
+SET search_path = public, eventbridge;
 CALL run_deliveries();
 SELECT body::json #> '{dynamodb,Keys}' FROM receive_messages('stream-privileges', 10) ORDER BY body::json #>> '{dynamodb,SequenceNumber}';
 SELECT purge_queue('stream-privileges');
-RESET SESSION AUTHORIZATION;
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = public, eventbridge;
 
 -- taken away: reading fails, the pipe stops and says why, its records wait
 SET ROLE regress_stream_owner;
 SELECT remove_permission('reader', stream => 'stream_privileges_t');
 INSERT INTO stream_privileges_t VALUES (3, 'x', 'c');
 RESET ROLE;
-SET SESSION AUTHORIZATION regress_stream_reader;
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_stream_reader options="
+SET search_path = public, eventbridge;
 SELECT count(*) FROM get_records('stream_privileges_t');
 SELECT count(*) FROM streams;
 CALL run_deliveries();
@@ -85,7 +92,9 @@ SELECT current_state, state_reason FROM pipes;
 SELECT start_pipe('stream-privileges');
 CALL run_deliveries();
 SELECT current_state, state_reason FROM pipes;
-RESET SESSION AUTHORIZATION;
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = public, eventbridge;
 SELECT count(*) FROM queue_message JOIN queue USING (queue_id) WHERE name = 'stream-privileges';
 -- given again, to a role that it is a member of
 GRANT regress_stream_team TO regress_stream_reader;
@@ -93,13 +102,17 @@ SET ROLE regress_stream_owner;
 INSERT INTO stream_privileges_t VALUES (4, 'x', 'd');
 SELECT put_permission('team', 'dynamodb:GetRecords', 'regress_stream_team', stream => 'public.stream_privileges_t');
 RESET ROLE;
-SET SESSION AUTHORIZATION regress_stream_reader;
+\setenv PGOPTIONS
+\c -reuse-previous=on "user=regress_stream_reader options="
+SET search_path = public, eventbridge;
 SELECT start_pipe('stream-privileges');
 CALL run_deliveries();
 SELECT current_state, state_reason FROM pipes;
 SELECT body::json #> '{dynamodb,Keys}' FROM receive_messages('stream-privileges', 10) ORDER BY body::json #>> '{dynamodb,SequenceNumber}';
 SELECT delete_pipe('stream-privileges'), delete_queue('stream-privileges');
-RESET SESSION AUTHORIZATION;
+\setenv PGOPTIONS '-c eventbridge.background_workers=off'
+\c - :me
+SET search_path = public, eventbridge;
 
 -- to everybody; all statements at once; a new stream has none
 SET ROLE regress_stream_owner;
