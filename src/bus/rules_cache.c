@@ -320,40 +320,31 @@ bool
 eb_rules_read(EbCachedRules *rules)
 {
 	uint64		count = eb_table_counts[EB_TABLE_RULE];
-	Relation	rel = table_open(eb_table_oids[EB_TABLE_RULE], AccessShareLock);
-	Oid			index = get_relname_relid(rule_index_name,
-										  RelationGetNamespace(rel));
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "eventbridge rule",
 													  ALLOCSET_DEFAULT_SIZES);
 	uint32		next = 0;
 	Size		bytes = 0;
-	ScanKeyData key;
-	SysScanDesc scan;
+	EbTableScan scan;
 	HeapTuple	tuple;
 
 	rules->valid = false;
 	rules->renewal++;
 	if (rules->image != NULL)
 		eb_ruleset_hide_base(rules->set);
-	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(rules->bus_id));
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-	while (bytes <= MOST_BYTES && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	eb_tables_begin_scan(&scan, EB_TABLE_RULE, rule_index_name, RULE_BUS_ID, rules->bus_id);
+	while (bytes <= MOST_BYTES && HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
 		MemoryContext oldcontext = MemoryContextSwitchTo(row_context);
 
 		CHECK_FOR_INTERRUPTS();
-		bytes += pattern_size(tuple, RelationGetDescr(rel));
-		take_row(rules, tuple, RelationGetDescr(rel), &next);
+		bytes += pattern_size(tuple, scan.desc);
+		take_row(rules, tuple, scan.desc, &next);
 		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(row_context);
 	}
-	systable_endscan(scan);
+	eb_tables_end_scan(&scan);
 	MemoryContextDelete(row_context);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
 	if (bytes > MOST_BYTES)
 	{
 		forget_rules(rules);
@@ -370,28 +361,19 @@ eb_rules_read(EbCachedRules *rules)
 bool
 eb_rules_are_more(int64 bus_id, int64 number)
 {
-	Relation	rel = table_open(eb_table_oids[EB_TABLE_RULE], AccessShareLock);
-	Oid			index = get_relname_relid(rule_index_name,
-										  RelationGetNamespace(rel));
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyData key;
-	SysScanDesc scan;
+	EbTableScan scan;
 	HeapTuple	tuple;
 	int64		n = 0;
 	Size		bytes = 0;
 
-	ScanKeyInit(&key, RULE_BUS_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(bus_id));
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
+	eb_tables_begin_scan(&scan, EB_TABLE_RULE, rule_index_name, RULE_BUS_ID, bus_id);
 	while (n <= number && bytes <= MOST_BYTES &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+		   HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
-		bytes += pattern_size(tuple, RelationGetDescr(rel));
+		bytes += pattern_size(tuple, scan.desc);
 		n++;
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	eb_tables_end_scan(&scan);
 	return n > number || bytes > MOST_BYTES;
 }

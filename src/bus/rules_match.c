@@ -36,29 +36,20 @@ static const char *const target_index_name = "target_rule_id_id_key";
 static int
 read_targets(int64 rule_id, int64 **target_ids)
 {
-	Relation	rel = table_open(eb_table_oids[EB_TABLE_TARGET], AccessShareLock);
-	Oid			index = get_relname_relid(target_index_name,
-										  RelationGetNamespace(rel));
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyData key;
-	SysScanDesc scan;
+	EbTableScan scan;
 	HeapTuple	tuple;
 	int			n = 0;
 
 	*target_ids = NULL;
-	ScanKeyInit(&key, TARGET_RULE_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(rule_id));
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	eb_tables_begin_scan(&scan, EB_TABLE_TARGET, target_index_name, TARGET_RULE_ID, rule_id);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
 		*target_ids = n == 0 ? palloc(sizeof(int64)) :
 			repalloc(*target_ids, (n + 1) * sizeof(int64));
 		(*target_ids)[n++] =
-			DatumGetInt64(eb_tables_column(tuple, RelationGetDescr(rel), TARGET_TARGET_ID));
+			DatumGetInt64(eb_tables_column(tuple, scan.desc, TARGET_TARGET_ID));
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	eb_tables_end_scan(&scan);
 	return n;
 }
 

@@ -18,13 +18,17 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "bus/tables.h"
 #include "compat.h"
@@ -102,6 +106,35 @@ eb_tables_find(void)
 					 errhint("The extension is not created in this database.")));
 		eb_table_oids[i] = relid;
 	}
+}
+
+/*
+ * Begins to read the rows that have the value in a column of type bigint, with
+ * the index of that name, which has the column first; without, should it be
+ * gone.  The next row is systable_getnext(scan->scan).
+ */
+void
+eb_tables_begin_scan(EbTableScan *scan, EbTable table, const char *index_name,
+					 AttrNumber column, int64 value)
+{
+	Oid			index;
+	ScanKeyData key;
+
+	scan->rel = table_open(eb_table_oids[table], AccessShareLock);
+	scan->desc = RelationGetDescr(scan->rel);
+	index = get_relname_relid(index_name, RelationGetNamespace(scan->rel));
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(value));
+	scan->scan = systable_beginscan(scan->rel, index, OidIsValid(index),
+									scan->snapshot, 1, &key);
+}
+
+void
+eb_tables_end_scan(EbTableScan *scan)
+{
+	systable_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	table_close(scan->rel, AccessShareLock);
 }
 
 /* A column that is declared NOT NULL. */

@@ -9,8 +9,11 @@
 #ifndef EB_BUS_TABLES_H
 #define EB_BUS_TABLES_H
 
+#include "access/genam.h"
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 /* Columns of the tables, in the order of sql/parts/bus.sql. */
 enum
@@ -53,6 +56,15 @@ typedef enum EbTable
 	EB_NUM_TABLES
 } EbTable;
 
+/* A scan of the rows that are of one bus or rule, as committed last. */
+typedef struct EbTableScan
+{
+	Relation	rel;
+	TupleDesc	desc;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+} EbTableScan;
+
 /* Invalidations seen so far, by table; see tables.c. */
 extern uint64 eb_table_counts[EB_NUM_TABLES];
 
@@ -62,6 +74,9 @@ extern Oid	eb_table_oids[EB_NUM_TABLES];
 extern void eb_tables_init(void);
 extern void eb_tables_find(void);
 extern bool eb_tables_changed_here(void);
+extern void eb_tables_begin_scan(EbTableScan *scan, EbTable table,
+								 const char *index_name, AttrNumber column, int64 value);
+extern void eb_tables_end_scan(EbTableScan *scan);
 extern Datum eb_tables_column(HeapTuple tuple, TupleDesc desc, int attnum);
 
 #endif							/* EB_BUS_TABLES_H */

@@ -251,6 +251,8 @@ extern void eb_client_end(XactEvent event);
 
 /* run.c */
 extern int64 eb_run_turn(int64 max_deliveries, bool procedures_may_commit);
+extern int	eb_run_batch(Oid lane, int max_deliveries,
+						 void (*serve) (const EbBatch *), bool *is_full, bool *closes);
 extern TimestampTz eb_next_attempt(Oid lane);
 extern void eb_commit_lazily(void);
 extern bool eb_session_is_its_own(void);

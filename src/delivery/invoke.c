@@ -129,8 +129,9 @@ call_procedure(EbInvocation *invocation, bool atomic)
 		PopActiveSnapshot();
 }
 
+/* What the function gives, if anybody wants it, goes to the caller's context. */
 static void
-call_function(EbInvocation *invocation)
+call_function(EbInvocation *invocation, MemoryContext caller)
 {
 	EbTarget   *target = invocation->target;
 	Datum		result;
@@ -147,24 +148,36 @@ call_function(EbInvocation *invocation)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = FunctionCallInvoke(fcinfo);
 	if (invocation->wants_result && !fcinfo->isnull)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(caller);
+
 		invocation->result = DatumGetJsonbPCopy(result);
+		MemoryContextSwitchTo(oldcontext);
+	}
 	PopActiveSnapshot();
 }
 
-/* One call in the current subtransaction; errors are raised. */
+/*
+ * One call in the current subtransaction; errors are raised.  The scratch context
+ * is used from call to call: what one leaves behind is worth no memory of its
+ * own, which many calls would have to get and give back.
+ */
 static void
-invoke(EbInvocation *invocation)
+invoke(EbInvocation *invocation, MemoryContext scratch)
 {
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
 	int			guc_level = NewGUCNestLevel();
 
 	start_timer();
 	if (invocation->target->kind == EB_TARGET_PROCEDURE)
 		call_procedure(invocation, true);
 	else
-		call_function(invocation);
+		call_function(invocation, caller);
 	(void) stop_timer();
 	AtEOXact_GUC(false, guc_level);
 	CommandCounterIncrement();
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(scratch);
 }
 
 /* What an error of an invocation means. */
@@ -201,6 +214,9 @@ bool
 eb_invoke(EbInvocation *invocations, int ninvocations)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(oldcontext,
+												  "eventbridge invocation",
+												  ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner oldowner = CurrentResourceOwner;
 	volatile bool ok = false;
 
@@ -209,7 +225,7 @@ eb_invoke(EbInvocation *invocations, int ninvocations)
 	PG_TRY();
 	{
 		for (int i = 0; i < ninvocations; i++)
-			invoke(&invocations[i]);
+			invoke(&invocations[i], scratch);
 		ReleaseCurrentSubTransaction();
 		ok = true;
 	}
@@ -237,6 +253,7 @@ eb_invoke(EbInvocation *invocations, int ninvocations)
 	PG_END_TRY();
 	MemoryContextSwitchTo(oldcontext);
 	CurrentResourceOwner = oldowner;
+	MemoryContextDelete(scratch);
 	for (int i = 0; ok && i < ninvocations; i++)
 		invocations[i].outcome.result = EB_DELIVERED;
 	return ok;

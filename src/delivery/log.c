@@ -360,9 +360,10 @@ read_range(EbBatch *batch, LogCursor *cursors, Snapshot snapshot,
 
 /*
  * Reads what lies between batch->from and batch->to for batch->lane, in the
- * order of transactions.  With max_deliveries > 0 the batch may be cut, there or
- * where its events have become long: then batch->to is moved to where it ends.  Everything is allocated in the
- * current context.  The locks on the log do not outlast the call.
+ * order of transactions.  With max_deliveries > 0 the batch may be cut, there
+ * or where its events have become long: then batch->to is moved to where it
+ * ends.  Everything is allocated in the current context.  The locks on the log
+ * do not outlast the call.
  */
 void
 eb_log_fetch(EbBatch *batch, int max_deliveries)

@@ -21,13 +21,9 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "delivery/delivery.h"
-
-/* Deliveries of a batch. */
-#define BATCH_DELIVERIES	1000
 
 /* Part of the time that may be spent on looking. */
 #define TIME_SHARE			100
@@ -58,32 +54,6 @@ pass_on(const EbBatch *batch)
 	}
 	eb_metrics_write(targets);
 	eb_ledger_finish(batch);
-}
-
-/* Takes one batch of the lane.  False if there is none. */
-static bool
-run_batch(Oid lane)
-{
-	MemoryContext oldcontext = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(oldcontext,
-												  "eventbridge orphans",
-												  ALLOCSET_DEFAULT_SIZES);
-	EbBatch		batch;
-	bool		found;
-
-	MemoryContextSwitchTo(context);
-	found = eb_ledger_claim(&batch, lane, BATCH_DELIVERIES);
-	eb_commit_lazily();
-	if (found)
-	{
-		MemoryContextSwitchTo(context);
-		pass_on(&batch);
-		eb_commit_lazily();
-		eb_ledger_release(&batch);
-	}
-	MemoryContextSwitchTo(oldcontext);
-	MemoryContextDelete(context);
-	return found;
 }
 
 /* The lanes that are named in the log and have no role, in the current context. */
@@ -122,7 +92,10 @@ eb_orphans_pass_on(void)
 	eb_commit_lazily();
 	foreach(cell, lanes)
 	{
-		while (run_batch(lfirst_oid(cell)))
+		bool		is_full;
+		bool		closes;
+
+		while (eb_run_batch(lfirst_oid(cell), INT_MAX, pass_on, &is_full, &closes) > 0)
 			CHECK_FOR_INTERRUPTS();
 	}
 }

@@ -201,12 +201,13 @@ batch_context(void)
 }
 
 /*
- * Serves one batch of the lane.  Returns the number of deliveries, and in
- * *is_full whether there may be more; with none, *closes says whether
- * deliveries that wait for their turn may be due by that.
+ * Claims one batch of the lane and serves it, each in a transaction.  Returns the
+ * number of deliveries, and in *is_full whether there may be more; with none,
+ * *closes says whether deliveries that wait for their turn may be due by that.
  */
-static int
-run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
+int
+eb_run_batch(Oid lane, int max_deliveries, void (*serve) (const EbBatch *),
+			 bool *is_full, bool *closes)
 {
 	EbBatch		batch;
 	MemoryContext oldcontext = CurrentMemoryContext;
@@ -221,7 +222,7 @@ run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
 	MemoryContextSwitchTo(context);
 	if (found)
 	{
-		deliver_batch(&batch);
+		serve(&batch);
 		eb_commit_lazily();
 		eb_ledger_release(&batch);
 		ndeliveries = batch.ndeliveries;
@@ -236,7 +237,7 @@ run_batch(Oid lane, int max_deliveries, bool *is_full, bool *closes)
 
 /*
  * Serves batches of the lane for a turn, as long as they are full: what comes
- * meanwhile is better delivered many at a time.  *closes: see run_batch().
+ * meanwhile is better delivered many at a time.  *closes: see eb_run_batch().
  */
 static int64
 run_batches(Oid lane, int64 max_deliveries, bool *closes)
@@ -247,8 +248,8 @@ run_batches(Oid lane, int64 max_deliveries, bool *closes)
 
 	*closes = false;
 	do
-		total += run_batch(lane, Min(max_deliveries - total, INT_MAX),
-						   &is_full, closes);
+		total += eb_run_batch(lane, Min(max_deliveries - total, INT_MAX),
+							  deliver_batch, &is_full, closes);
 	while (is_full && total < max_deliveries &&
 		   GetCurrentTimestamp() < turn_ends);
 	return total;
