@@ -227,29 +227,15 @@ SELECT pg_catalog.pg_extension_config_dump('delivery_retry_retry_id_seq', '');
 
 /* ------------------------------ targets ------------------------------ */
 
-/*
- * Who delivers to a target: 0 any session, 1 the client program, else
- * sessions of the role with this id.
- */
 CREATE FUNCTION _lane(kind text, role name) RETURNS oid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RETURN CASE WHEN kind IN ('api_destination', 'task') THEN 1
-		WHEN kind IN ('function', 'procedure') THEN
-			coalesce((SELECT a.oid FROM pg_roles AS a WHERE a.rolname = role), 0)
-		ELSE 0 END;
-END $$;
+AS 'MODULE_PATHNAME', 'eb_lane' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION _lane(text, name) IS
-'Internal: who delivers to targets of a kind that run as a role.';
+'Internal: who delivers to targets of a kind that run as a role: 0 any session, 1 the client program, else sessions of the role with this oid.';
 
 CREATE FUNCTION _target_lane(target_id bigint) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT eventbridge._lane(t.kind, coalesce(t.role, r.owner))
-	FROM eventbridge.target AS t JOIN eventbridge.rule AS r USING (rule_id)
-	WHERE t.target_id = $1
-$$;
+AS 'MODULE_PATHNAME', 'eb_lane_of_target' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION _target_lane(bigint) IS
-'Internal: who delivers to a target; null if it is gone.';
+'Internal: who delivers to a target, as _lane() says it; 0 if the target is gone.';
 
 /*
  * All that a delivery needs to know of its target; src/delivery/target.c reads

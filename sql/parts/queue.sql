@@ -917,7 +917,7 @@ BEGIN
 	put_back AS (
 		INSERT INTO eventbridge.delivery_retry
 			(target_id, lane, event_id, bus_id, hops, ingestion_time, group_key, event, attempts, next_attempt)
-		SELECT target_id, coalesce(eventbridge._target_lane(target_id), 0::oid), event_id,
+		SELECT target_id, eventbridge._target_lane(target_id), event_id,
 			(dead_letter ->> 'bus_id')::bigint, (dead_letter ->> 'hops')::integer, clock_timestamp(),
 			dead_letter ->> 'group_key', dead_letter ->> 'event', 0, clock_timestamp()
 		FROM taken

@@ -201,9 +201,13 @@ extern void eb_order_forget(Oid lane);
 extern void eb_order_lock(Oid lane);
 extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
 
-/* target.c */
-extern void eb_target_init(void);
+/* lane.c */
 extern Oid	eb_target_lane(int64 target_id);
+
+/* target.c */
+extern uint64 eb_target_changes;	/* of what targets are made of, seen so far */
+extern void eb_target_init(void);
+extern uint64 eb_target_watch(void);
 extern HTAB *eb_targets_create(void);
 extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
 extern EbTargetKind eb_target_kind(const char *kind);

@@ -9,9 +9,7 @@
  * tables (their triggers send an invalidation; see bus/tables.c),
  * functions, schemas, roles and memberships (the server does), or a setting.
  *
- * Only the lane is decided when an event is put, because it says who will look
- * at the row.  Should the target have changed to another lane meanwhile, who
- * meets it passes it on as a retry.
+ * Only the lane is decided when an event is put; see lane.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -67,8 +65,7 @@ static const char *const source_tables[] = {
 
 static Oid	source_oids[lengthof(source_tables)];
 
-/* Changes seen so far. */
-static uint64 change_count = 0;
+uint64		eb_target_changes = 0;
 
 /* These may run at any time: they count, and nothing else. */
 static void
@@ -77,7 +74,7 @@ count_table_change(Datum arg, Oid relid)
 	for (int i = 0; i < lengthof(source_oids); i++)
 		if (relid == InvalidOid || relid == source_oids[i])
 		{
-			change_count++;
+			eb_target_changes++;
 			return;
 		}
 }
@@ -85,82 +82,20 @@ count_table_change(Datum arg, Oid relid)
 static void
 count_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
 {
-	change_count++;
-}
-
-/* Finds what the callback listens for; before anything is read. */
-static void
-find_sources(void)
-{
-	for (int i = 0; i < lengthof(source_tables); i++)
-		source_oids[i] = eb_relation(source_tables[i]);
-}
-
-/* ---- lanes ---- */
-
-typedef struct LaneEntry
-{
-	int64		target_id;		/* key */
-	Oid			lane;
-} LaneEntry;
-
-/* Asks for the lane of a target; that of one that is gone does not matter. */
-static Oid
-read_lane(int64 target_id)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum(target_id)};
-	bool		isnull;
-	Oid			lane = EB_LANE_ANY;
-
-	SPI_connect();
-	if (eb_internal_read(&plan, "SELECT eventbridge._target_lane($1)",
-						 1, types, values, NULL) > 0)
-	{
-		Datum		value = eb_result(0, 1, &isnull);
-
-		if (!isnull)
-			lane = DatumGetObjectId(value);
-	}
-	SPI_finish();
-	return lane;
+	eb_target_changes++;
 }
 
 /*
- * The lane that a target belongs to.  Remembered until a target or a role
- * changes: see the head of this file for what happens when it does later.
+ * Finds what the callback listens for, and returns how many changes have been
+ * seen; before anything is read, which is stale when eb_target_changes is not
+ * that any more.
  */
-Oid
-eb_target_lane(int64 target_id)
+uint64
+eb_target_watch(void)
 {
-	static HTAB *lanes = NULL;
-	static uint64 count = 0;
-	LaneEntry  *entry;
-	Oid			lane;
-
-	if (lanes != NULL && count != change_count)
-	{
-		hash_destroy(lanes);
-		lanes = NULL;
-	}
-	if (lanes == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(LaneEntry)};
-
-		find_sources();
-		count = change_count;
-		lanes = hash_create("eventbridge lanes", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS);
-	}
-	entry = hash_search(lanes, &target_id, HASH_FIND, NULL);
-	if (entry != NULL)
-		return entry->lane;
-
-	lane = read_lane(target_id);
-	entry = hash_search(lanes, &target_id, HASH_ENTER, NULL);
-	entry->lane = lane;
-	return lane;
+	for (int i = 0; i < lengthof(source_tables); i++)
+		source_oids[i] = eb_relation(source_tables[i]);
+	return eb_target_changes;
 }
 
 /* ---- reading a target ---- */
@@ -227,20 +162,21 @@ get_target_cache(void)
 	MemoryContext context;
 	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(EbTarget)};
 	TargetCache *fresh;
+	uint64		count;
 
 	AcceptInvalidationMessages();
 	if (target_cache != NULL &&
-		target_cache->count == change_count &&
+		target_cache->count == eb_target_changes &&
 		target_cache->generation == eb_settings_generation)
 		return target_cache;
 
-	find_sources();
+	count = eb_target_watch();
 	context = AllocSetContextCreate(CurrentMemoryContext,
 									"eventbridge target cache",
 									ALLOCSET_SMALL_SIZES);
 	fresh = MemoryContextAllocZero(context, sizeof(TargetCache));
 	fresh->context = context;
-	fresh->count = change_count;
+	fresh->count = count;
 	fresh->generation = eb_settings_generation;
 	ctl.hcxt = context;
 	fresh->targets = hash_create("eventbridge target cache", 16, &ctl,
