@@ -9,15 +9,18 @@
 #					a parameter, here and for events
 #	latch			a matched event; the background worker delivers it to a function
 #	notify			the same; eventbridge-worker, which listens, delivers it
-# Commits per second, the median of three rounds after one to warm up, and how
-# long it takes after the last commit until all is delivered.  Then, with one
+# Commits per second and how long it takes after the last commit until all is
+# delivered.  Rounds are short and many, since a busy machine changes its pace
+# from second to second: a variant is compared with the outbox of the same round,
+# and what is shown are medians.  The first round warms up.  The worker of a bell
+# is there all the time, and sleeps while others are measured.  Then, with one
 # writer and an idle server, the time from put_event, before the commit, to the
 # call of the function.
 #
 . "$(dirname "$0")/../tools/lib.sh"
 
-seconds=${SECONDS_PER_ROUND:-5}
-rounds=${ROUNDS:-4}
+seconds=${SECONDS_PER_ROUND:-2}
+rounds=${ROUNDS:-16}
 
 need build test
 build_and_install
@@ -42,7 +45,7 @@ sql <<- 'SQL'
 	CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, detail_type text NOT NULL,
 		detail jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now());
 	CREATE TABLE call (latency interval);
-	CREATE TABLE result (variant text, tps float8, behind float8);
+	CREATE TABLE result (round integer, variant text, tps float8, behind float8);
 	CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
 		$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
 	DO $$
@@ -85,11 +88,11 @@ with_bell()
 	return $status
 }
 
-# round VARIANT: commits per second, and seconds until all is delivered
+# round NUMBER VARIANT: commits per second, and seconds until all is delivered
 round()
 {
-	local script=$1 tps began puts=0
-	case $1 in latch | notify) script=event ;; esac
+	local script=$2 tps began puts=0
+	case $2 in latch | notify) script=event ;; esac
 	sql -c "TRUNCATE call, appointments, outbox" -c "CHECKPOINT"
 	tps=$(as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" \
 		-D 'detail={"status": "booked", "at": null}' -f "$scratch/$script.sql" 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p')
@@ -98,7 +101,7 @@ round()
 	while [ "$(sql -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
 		sleep 0.05
 	done
-	sql -c "INSERT INTO result VALUES ('$1', $tps, $(date +%s.%N) - $began)"
+	sql -c "INSERT INTO result VALUES ($1, '$2', $tps, $(date +%s.%N) - $began)"
 }
 
 # latencies BELL
@@ -122,16 +125,36 @@ latencies()
 		round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY latency)), 2), count(*)) FROM call"
 }
 
-for number in $(seq "$rounds"); do
-	for variant in nothing pg_notify outbox; do
-		round $variant
+# rounds VARIANT...: so many of each, every other time backwards
+rounds()
+{
+	local number variant order
+	for number in $(seq 0 "$rounds"); do
+		order=("$@")
+		[ $((number % 2)) = 0 ] || mapfile -t order < <(printf '%s\n' "$@" | tac)
+		for variant in "${order[@]}"; do
+			round "$number" "$variant"
+		done
 	done
-	with_bell latch round latch
-	with_bell notify round notify
-	[ "$number" -gt 1 ] || sql -c "TRUNCATE result"
-done
-as_server psql -X -P footer=off -c "SELECT variant, round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps))::numeric) AS commits_per_s,
-	round((percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) / (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tps) FROM result WHERE variant = 'outbox'))::numeric, 2) AS of_outbox,
-	round(max(behind)::numeric, 2) AS seconds_behind FROM result GROUP BY variant ORDER BY 2 DESC"
-with_bell latch latencies latch
-with_bell notify latencies notify
+}
+
+# measure BELL VARIANT...: the variants beside the outbox, then the latency
+measure()
+{
+	local bell=$1
+	shift
+	rounds outbox "$@"
+	as_server psql -X -P footer=off <<- 'SQL'
+		SELECT r.variant, round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps)) AS commits_per_s,
+			round((percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps / o.tps))::numeric, 2) AS of_outbox,
+			round(max(r.behind)::numeric, 2) AS seconds_behind
+		FROM result AS r JOIN result AS o USING (round)
+		WHERE r.round > 0 AND o.variant = 'outbox'
+		GROUP BY r.variant ORDER BY 3 DESC;
+	SQL
+	sql -c "TRUNCATE result"
+	latencies "$bell"
+}
+
+with_bell latch measure latch nothing pg_notify latch
+with_bell notify measure notify notify
