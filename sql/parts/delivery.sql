@@ -401,10 +401,10 @@ AS 'MODULE_PATHNAME', 'eb_worker_report' LANGUAGE C;
 COMMENT ON FUNCTION worker_report(bigint, integer, text, text, text, bigint) IS
 'For workers: how an attempt went that worker_claim gave: DELIVERED; FAILED, to be tried again, not within retry_after_ms; REFUSED, for good; POSTPONED, not attempted, to be given out again after retry_after_ms. Returns the milliseconds until the delivery is tried again, 0 if it is not, and null if somebody else has taken it meanwhile: then the report does not count.';
 
-CREATE PROCEDURE worker_deliver(INOUT next_look bigint DEFAULT NULL)
+CREATE PROCEDURE worker_deliver(INOUT next_look bigint DEFAULT NULL, INOUT pause integer DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'eb_worker_deliver' LANGUAGE C;
-COMMENT ON PROCEDURE worker_deliver(bigint) IS
-'For workers: a part of what run_deliveries does, bounded in time. Gives 0 if it found something, so that there may be more; else the milliseconds until a retry or a pipe is due although nobody rings, or null if none is. Cannot run inside a transaction block.';
+COMMENT ON PROCEDURE worker_deliver(bigint, integer) IS
+'For workers: a part of what run_deliveries does, bounded in time. next_look is 0 if it found something, so that there may be more; else the milliseconds until a retry or a pipe is due although nobody rings, or null if none is. pause is the milliseconds to wait before the next call, so that under load more is delivered at a time. Cannot run inside a transaction block.';
 
 /* ---------------------------- maintenance ---------------------------- */
 

@@ -38,16 +38,6 @@
 #include "delivery/delivery.h"
 #include "delivery/slots.h"
 
-/*
- * Milliseconds from one look for work to the next, by how many deliveries
- * come in a second.
- */
-static const struct
-{
-	int			rate;
-	int			pace;
-}			paces[] = {{1000, 5}, {4000, 20}, {8000, 50}, {INT_MAX, 100}};
-
 static EbSlot *my_slot = NULL;
 static bool at_rest = false;
 
@@ -218,28 +208,18 @@ work_once(TimestampTz *retry_at)
 }
 
 /*
- * Under load, what comes within a pause is delivered together: looking for work
- * costs as much as tens of deliveries, and writers would pay for it; also where
- * it finds nothing, because they only rang for somebody else.  The first event
- * after a rest does not wait.  "began" and "since" are when the last look began
- * and the one before, and what it found came in between.  Our latch may be set:
- * it is looked at afterwards.
+ * Waits for as long as pace.c says; also if nothing was found, because writers
+ * may only have rung for somebody else.  Our latch may be set: it is looked at
+ * afterwards.
  */
 static void
 pause_after_look(TimestampTz since, TimestampTz began, int64 ndeliveries)
 {
-	double		rate = (double) ndeliveries * USECS_PER_SEC / Max(began - since, 1);
-	int			i = 0;
-	long		wait;
+	int			pause = eb_pause(since, began, ndeliveries);
 
-	while (rate > paces[i].rate && i < lengthof(paces) - 1)
-		i++;
-	wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-										   TimestampTzPlusMilliseconds(began,
-																	   paces[i].pace));
-	if (wait > 0)
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(wait, paces[i].pace), PG_WAIT_EXTENSION);
+	if (pause > 0)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
+						 PG_WAIT_EXTENSION);
 }
 
 /*

@@ -261,6 +261,9 @@ extern TimestampTz eb_next_attempt(Oid lane);
 extern void eb_commit_lazily(void);
 extern bool eb_session_is_its_own(void);
 
+/* pace.c */
+extern int	eb_pause(TimestampTz since, TimestampTz began, int64 ndeliveries);
+
 /*
  * How long a session serves deliveries, or a pipe, before it looks after the
  * others; microseconds.

@@ -604,27 +604,30 @@ next_look(void)
 }
 
 /*
- * worker_deliver(INOUT next_look bigint)
+ * worker_deliver(INOUT next_look bigint, INOUT pause integer)
  */
 Datum
 eb_worker_deliver(PG_FUNCTION_ARGS)
 {
+	static TimestampTz last_began = 0;
 	MemoryContext oldcontext = CurrentMemoryContext;
 	bool		is_alone = begin_call(fcinfo, "worker_deliver");
-	int64		next = 0;
-	bool		isnull;
-	Datum		value;
+	TimestampTz began = GetCurrentTimestamp();
+	int64		ndeliveries = eb_run_turn(PG_INT64_MAX, is_alone);
+	int64		next = ndeliveries > 0 ? 0 : next_look();
+	Datum		values[2];
+	bool		nulls[2] = {next < 0, false};
 	TupleDesc	desc;
 
-	if (eb_run_turn(PG_INT64_MAX, is_alone) == 0)
-		next = next_look();
 	SPI_finish();
 	MemoryContextSwitchTo(oldcontext);
+	values[0] = Int64GetDatum(next);
+	values[1] = Int32GetDatum(eb_pause(last_began, began, ndeliveries));
+	last_began = began;
 
-	desc = CreateTemplateTupleDesc(1);
+	desc = CreateTemplateTupleDesc(2);
 	TupleDescInitEntry(desc, 1, "next_look", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "pause", INT4OID, -1, 0);
 	desc = BlessTupleDesc(desc);
-	value = Int64GetDatum(next);
-	isnull = next < 0;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

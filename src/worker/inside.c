@@ -8,8 +8,8 @@
  * (worker_deliver) lasts as long as the functions that it calls.  It serves
  * two lanes: what any session may serve, and what this role alone may.
  *
- * When a turn has found something, the next one begins after a short pause:
- * what comes meanwhile is better delivered many at a time.
+ * When a turn has found something, the next one begins after the pause that the
+ * server asks for: what comes meanwhile is better delivered many at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,8 +18,6 @@
 #include "inside.h"
 #include "log.h"
 #include "lookout.h"
-
-#define PAUSE_MS			5
 
 /* What is due, and has not been found, is in the hands of somebody else. */
 #define SHORTEST_WAIT_MS	50
@@ -58,7 +56,7 @@ take_turn(const PGresult *result)
 	if (next_ms == 0)
 	{
 		inside.paused = true;
-		eb_timer_set(&inside.pause_timer, PAUSE_MS, pause_ended, NULL);
+		eb_timer_set(&inside.pause_timer, atoi(PQgetvalue(result, 0, 1)), pause_ended, NULL);
 	}
 	else if (next_ms > 0 && next_ms < inside.lookout.poll_ms)
 		eb_timer_set(&inside.due_timer, Max(next_ms, SHORTEST_WAIT_MS),

@@ -239,12 +239,15 @@ SELECT worker_sleep(), worker_sleep(1);
 SELECT worker_may_rest(''), worker_wake(), worker_wake(1), worker_wake();
 SELECT worker_may_rest('nonsense');
 
-/* What a client calls: 0, as long as it found something. */
+/* What a client calls: 0, as long as it found something; null unsets the variable. */
 CALL run_deliveries();
-CALL worker_deliver();
+CALL worker_deliver() \gset
+\echo :next_look
 SELECT put_event('shop', 'order', '{}') IS NOT NULL AS put;
-CALL worker_deliver();
-CALL worker_deliver();
+CALL worker_deliver() \gset
+\echo :next_look
+CALL worker_deliver() \gset
+\echo :next_look
 BEGIN;
 CALL worker_deliver();
 ROLLBACK;

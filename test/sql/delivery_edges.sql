@@ -64,6 +64,17 @@ CALL worker_deliver() \gset
 SELECT :next_look BETWEEN 30000 AND 50000 AS in_milliseconds;
 DELETE FROM delivery_retry;
 
+/* How long it may wait: the more has come since its last call, the longer. */
+SELECT clock_timestamp() AS began \gset
+CALL worker_deliver() \gset
+SELECT :pause BETWEEN 0 AND 5 AS short, clock_timestamp() + :pause * interval '1 ms' >= timestamptz :'began' + '5 ms' AS long_enough;
+SELECT count(put_event('note', 'x', '{}')) FROM generate_series(1, 2000);
+SELECT clock_timestamp() AS then \gset
+CALL worker_deliver() \gset
+SELECT :pause BETWEEN 0 AND 100 AS short,
+	clock_timestamp() + :pause * interval '1 ms' >= timestamptz :'then' +
+		CASE WHEN timestamptz :'then' < timestamptz :'began' + '1 s' THEN interval '20 ms' ELSE '5 ms' END AS long_enough;
+
 /* In order, when a pass ends with the last event of a transaction. */
 TRUNCATE public.edge_calls;
 SELECT put_rule('ordered', '{"source": ["ordered"]}');

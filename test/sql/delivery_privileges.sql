@@ -84,7 +84,7 @@ RESET ROLE;
 -- or by SET SESSION AUTHORIZATION: the function would undo it
 SET SESSION AUTHORIZATION regress_mallory;
 CALL run_deliveries();
-CALL worker_deliver();
+CALL worker_deliver() \gset
 RESET SESSION AUTHORIZATION;
 SELECT * FROM public.evidence;
 -- a login of mallory's does; everything in it is mallory
