@@ -445,6 +445,10 @@ END $$;
 COMMENT ON FUNCTION _tidy() IS
 'Internal: removes what is past its retention, and finds retries their worker.';
 
+CREATE SEQUENCE delivery_orphan_look;
+COMMENT ON SEQUENCE delivery_orphan_look IS
+'When somebody last looked for deliveries of roles that have been dropped, as seconds since 1970.';
+
 /*
  * The lanes of roles that have been dropped, as far as the log names them:
  * what they were owed may be there still.

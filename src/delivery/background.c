@@ -114,7 +114,8 @@ ring_for_writers(void)
 
 /*
  * Wants workers for the lanes of this database that have work.  Asked once by
- * each worker: after a restart nobody else has said so.
+ * each worker: after a restart nobody else has said so.  It reads the whole
+ * log, so the worker's own work comes first.
  */
 static void
 want_lanes_with_work(void)
@@ -194,8 +195,8 @@ work_once(TimestampTz *retry_at)
 		MemoryContextSwitchTo(PortalContext);
 		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		ring_for_writers();
-		want_lanes_with_work();
 		ndeliveries = eb_run_turn(PG_INT64_MAX, true);
+		want_lanes_with_work();
 		if (ndeliveries == 0)
 			*retry_at = eb_next_attempt(my_slot->lane);
 		SPI_finish();

@@ -248,7 +248,7 @@ extern void eb_count_matches(HTAB *targets, const EbLogRow *row);
 extern void eb_metrics_write(HTAB *targets);
 
 /* orphans.c */
-extern void eb_orphans_pass_on(void);
+extern int64 eb_orphans_pass_on(void);
 
 /* client.c */
 extern void eb_client_end(XactEvent event);

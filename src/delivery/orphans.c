@@ -13,8 +13,9 @@
  * of it may be from before the role was dropped.  Then a delivery is passed
  * on to the same lane, and _tidy(), which looks after retries, finds it there.
  *
- * To find the lanes takes a look at the whole log.  It is made seldom enough
- * to take a hundredth of the session's time at most.
+ * To find the lanes takes a look at the whole log.  It is made seldom, by
+ * whichever session is the first when it is time again: a sequence, which is
+ * advanced outside of transactions, says when the last one was made.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,8 +26,9 @@
 
 #include "delivery/delivery.h"
 
-/* Part of the time that may be spent on looking. */
-#define TIME_SHARE			100
+/* Seconds from one look at the log to the next, and from one look at the clock. */
+#define LOOK_INTERVAL		"600"
+#define CLOCK_INTERVAL		(10 * USECS_PER_SEC)
 
 /* Passes on all deliveries of a claimed batch, in the current transaction. */
 static void
@@ -73,29 +75,53 @@ find_orphans(void)
 	return lanes;
 }
 
+/* Is it time for a look at the log?  Then the time of the next one begins. */
+static bool
+is_due(void)
+{
+	static SPIPlanPtr plan = NULL;
+	static TimestampTz next_check = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		due;
+
+	if (now < next_check)
+		return false;
+	next_check = now + CLOCK_INTERVAL;
+	due = eb_internal_execute(&plan,
+							  "SELECT setval('eventbridge.delivery_orphan_look', extract(epoch FROM clock_timestamp())::bigint)"
+							  " FROM eventbridge.delivery_orphan_look AS l"
+							  " WHERE extract(epoch FROM clock_timestamp()) > l.last_value + " LOOK_INTERVAL,
+							  0, NULL, NULL, NULL) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	return due;
+}
+
 /*
- * Passes on what is owed to roles that are gone, if it is time to look.  SPI
- * is connected and may commit.
+ * Passes on what is owed to roles that are gone, if it is time to look; returns
+ * the number of events.  SPI is connected and may commit.
  */
-void
+int64
 eb_orphans_pass_on(void)
 {
-	static TimestampTz next_look = 0;
-	TimestampTz started = GetCurrentTimestamp();
+	int64		total = 0;
 	List	   *lanes;
 	ListCell   *cell;
 
-	if (started < next_look)
-		return;
+	if (!is_due())
+		return 0;
 	lanes = find_orphans();
-	next_look = started + TIME_SHARE * (GetCurrentTimestamp() - started);
 	eb_commit_lazily();
 	foreach(cell, lanes)
 	{
 		bool		is_full;
 		bool		closes;
+		int			nevents;
 
-		while (eb_run_batch(lfirst_oid(cell), INT_MAX, pass_on, &is_full, &closes) > 0)
+		while ((nevents = eb_run_batch(lfirst_oid(cell), INT_MAX, pass_on, &is_full, &closes)) > 0)
+		{
 			CHECK_FOR_INTERRUPTS();
+			total += nevents;
+		}
 	}
+	return total;
 }

@@ -427,7 +427,6 @@ maintain(void)
 		eb_internal_call(&tidy_plan, "SELECT eventbridge._tidy()",
 						 0, NULL, NULL, NULL);
 		eb_commit_lazily();
-		eb_orphans_pass_on();
 	}
 	rotate();
 	eb_unlock(EB_LOCK_MAINTENANCE, 0, 0, ExclusiveLock, true);
@@ -506,6 +505,8 @@ eb_run_turn(int64 max_deliveries, bool procedures_may_commit)
 			eb_run_pipes != NULL)
 			total += eb_run_pipes(lanes[i], max_deliveries - total);
 	}
+	if (total < max_deliveries)
+		total += eb_orphans_pass_on();
 	MemoryContextSwitchTo(PortalContext);
 	MemoryContextDelete(context);
 	return total;

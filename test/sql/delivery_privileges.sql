@@ -242,7 +242,12 @@ SELECT remove_targets('gone', '{removed}') -> 'FailedEntryCount' AS failed;
 DROP OWNED BY regress_gone;
 DROP ROLE regress_gone;
 UPDATE delivery_retry SET next_attempt = clock_timestamp() WHERE next_attempt < 'infinity';
--- each session looks for such deliveries when it delivers for the first time
+-- somebody looks for such deliveries every ten minutes, and each session asks every ten seconds whether it is time
+SELECT setval('delivery_orphan_look', extract(epoch FROM clock_timestamp())::bigint - 100) \g /dev/null
+\c - :me
+CALL eventbridge.run_deliveries();
+SELECT count(*) AS not_yet FROM eventbridge.explain_delivery(:'waits') WHERE status IS DISTINCT FROM 'DEAD';
+SELECT setval('eventbridge.delivery_orphan_look', extract(epoch FROM clock_timestamp())::bigint - 601) \g /dev/null
 \c - :me
 SET search_path = eventbridge, public;
 SET client_min_messages = warning;
