@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
