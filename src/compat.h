@@ -73,6 +73,15 @@ eb_make_json_lex_context(char *text, int len)
 	((void) (class_id), pg_database_ownercheck(object_id, role))
 #endif
 
+/* 16: one function tells a role's rights on objects of all kinds. */
+#if PG_VERSION_NUM >= 160000
+#define eb_database_aclcheck(database, role, mode) \
+	object_aclcheck(DatabaseRelationId, database, role, mode)
+#else
+#define eb_database_aclcheck(database, role, mode) \
+	pg_database_aclcheck(database, role, mode)
+#endif
+
 /* 17: intervals may be infinite. */
 #if PG_VERSION_NUM < 170000
 #define INTERVAL_NOT_FINITE(i) ((void) (i), false)

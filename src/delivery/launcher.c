@@ -32,6 +32,7 @@
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -86,25 +87,37 @@ typedef enum Admission
 	CONNECT_NEVER				/* database or role is gone */
 } Admission;
 
-/* A role that cannot have a worker: said once. */
-static void
-report_refusal(EbSlot *slot, const char *role)
+/*
+ * May the role connect to the database?  If it may not, that is said once, and
+ * no worker is started whose end the log would tell each time.
+ */
+static bool
+role_may_connect(EbSlot *slot, Form_pg_authid role, Form_pg_database database)
 {
+	bool		no_login = EB_BGWORKER_NEEDS_LOGIN && !role->rolcanlogin;
+
+	if (!no_login &&
+		eb_database_aclcheck(database->oid, role->oid, ACL_CONNECT) == ACLCHECK_OK)
+		return true;
 	if (slot->refused)
-		return;
+		return false;
 	slot->refused = true;
 	ereport(WARNING,
-			(errmsg("eventbridge starts no background worker for role \"%s\"", role),
-			 errdetail("The role is not permitted to log in, which this version of the server asks of background workers, too."),
-			 errhint("Until it is, with ALTER ROLE ... LOGIN, what its functions, procedures and pipes are owed waits.")));
+			(errmsg("eventbridge starts no background worker for role \"%s\"", NameStr(role->rolname)),
+			 no_login ?
+			 errdetail("The role is not permitted to log in, which this version of the server asks of background workers, too.") :
+			 errdetail("The role is not permitted to connect to database \"%s\".", NameStr(database->datname)),
+			 no_login ?
+			 errhint("Until it is, with ALTER ROLE ... LOGIN, what its functions, procedures and pipes are owed waits.") :
+			 errhint("Until it is, with GRANT CONNECT ON DATABASE, what its functions, procedures and pipes are owed waits.")));
+	return false;
 }
 
-/* Can a worker be connected as the lane's role? */
+/* Can a worker be connected to the database as the lane's role? */
 static Admission
-ask_role(EbSlot *slot)
+ask_role(EbSlot *slot, Form_pg_database database)
 {
-	Admission	admission = CONNECT_NOW;
-	Form_pg_authid role;
+	Admission	admission;
 	HeapTuple	tuple;
 
 	if (slot->lane == EB_LANE_ANY)
@@ -112,12 +125,8 @@ ask_role(EbSlot *slot)
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(slot->lane));
 	if (!HeapTupleIsValid(tuple))
 		return CONNECT_NEVER;
-	role = (Form_pg_authid) GETSTRUCT(tuple);
-	if (EB_BGWORKER_NEEDS_LOGIN && !role->rolcanlogin)
-	{
-		admission = CONNECT_REFUSED;
-		report_refusal(slot, NameStr(role->rolname));
-	}
+	admission = role_may_connect(slot, (Form_pg_authid) GETSTRUCT(tuple), database) ?
+		CONNECT_NOW : CONNECT_REFUSED;
 	ReleaseSysCache(tuple);
 	return admission;
 }
@@ -144,9 +153,10 @@ ask_admission(EbSlot *slot)
 		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(slot->database));
 		if (HeapTupleIsValid(tuple))
 		{
-			admission = ask_role(slot);
-			if (admission == CONNECT_NOW &&
-				!((Form_pg_database) GETSTRUCT(tuple))->datallowconn)
+			Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+			admission = ask_role(slot, database);
+			if (admission == CONNECT_NOW && !database->datallowconn)
 				admission = CONNECT_LATER;
 			ReleaseSysCache(tuple);
 		}

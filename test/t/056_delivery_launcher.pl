@@ -1,5 +1,5 @@
 # The launcher and its workers come and go one without the other, and a role that
-# may not log in is no reason for an error each minute.
+# may not log in, or not connect, is no reason for an error each minute.
 use strict;
 use warnings FATAL => 'all';
 
@@ -91,6 +91,19 @@ SKIP:
 	$node->safe_psql('postgres', 'ALTER ROLE app LOGIN');
 }
 delivered_ok('nologin', 'its work is done');
+
+# A role that may not connect to the database.
+$node->safe_psql('postgres', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $workers");
+put('noconnect');
+$node->wait_for_log(qr/WARNING:  eventbridge starts no background worker for role "app"\n.*DETAIL:  The role is not permitted to connect to database "postgres"\.\n.*HINT:  Until it is, with GRANT CONNECT ON DATABASE,/);
+sleep 3;
+my $said = slurp_file($node->logfile);
+is(() = $said =~ /is not permitted to connect to database/g, 1, 'this is said once');
+unlike($said, qr/FATAL:  permission denied for database/, 'and none is started');
+is($node->safe_psql('postgres', "SELECT count(*) FROM calls WHERE v = 'noconnect'"), '0', 'its work waits');
+$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO app');
+delivered_ok('noconnect', 'its work is done');
 
 $node->stop;
 done_testing();
