@@ -53,7 +53,8 @@
 #include "delivery/slots.h"
 #include "shmem.h"
 
-/* Milliseconds that workers have to leave a database. */
+/* Milliseconds that workers have to leave a database: when asked, and when ended. */
+#define GRACE			300
 #define WITHDRAWAL		5000
 
 typedef struct SharedState
@@ -209,11 +210,11 @@ eb_launcher_wake(const Oid *lanes, int nlanes)
 }
 
 /*
- * Tells the workers that are connected to the database to end; returns their
- * number.
+ * Asks the workers that are connected to the database to leave, or ends them;
+ * returns their number.
  */
 static int
-send_away(Oid database, int *pids)
+send_away(Oid database, bool at_once, int *pids)
 {
 	int			npids = 0;
 
@@ -222,32 +223,25 @@ send_away(Oid database, int *pids)
 	{
 		EbSlot	   *slot = &shared->slots[i];
 
-		if (slot->state == EB_SLOT_RUNNING && slot->database == database)
-		{
-			slot->leave = true;
+		if (slot->state != EB_SLOT_RUNNING || slot->database != database)
+			continue;
+		slot->leave = true;
+		if (at_once)
 			kill(slot->pid, SIGTERM);
-			pids[npids++] = slot->pid;
-		}
+		else
+			SetLatch(slot->latch);
+		pids[npids++] = slot->pid;
 	}
 	LWLockRelease(shared->piece.lock);
 	return npids;
 }
 
-/*
- * Ends the workers that are connected to this database, and waits some seconds
- * until they are gone.  The caller holds a lock that keeps others from
- * connecting.
- */
-void
-eb_launcher_withdraw(Oid database)
+/* Waits until the processes are gone, so many milliseconds at most. */
+static bool
+wait_until_gone(const int *pids, int npids, int timeout)
 {
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WITHDRAWAL);
-	int			pids[EB_MAX_SLOTS];
-	int			npids;
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 
-	if (shared == NULL)
-		return;
-	npids = send_away(database, pids);
 	while (npids > 0 && GetCurrentTimestamp() < end)
 	{
 		if (BackendPidGetProc(pids[npids - 1]) == NULL)
@@ -260,6 +254,22 @@ eb_launcher_withdraw(Oid database)
 						 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
+	return npids == 0;
+}
+
+/*
+ * Has the workers that are connected to this database leave.  Who is at work may
+ * end its turn, which mostly is short, and is ended itself if that takes
+ * longer.  The caller holds a lock that keeps others from connecting.
+ */
+void
+eb_launcher_withdraw(Oid database)
+{
+	int			pids[EB_MAX_SLOTS];
+
+	if (shared != NULL &&
+		!wait_until_gone(pids, send_away(database, false, pids), GRACE))
+		(void) wait_until_gone(pids, send_away(database, true, pids), WITHDRAWAL);
 }
 
 /* ---- for the launcher ---- */

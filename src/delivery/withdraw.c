@@ -6,8 +6,8 @@
  * DROP DATABASE, ALTER DATABASE ... RENAME TO and SET TABLESPACE, and CREATE
  * DATABASE for its template fail while anybody else is connected, but for
  * autovacuum, which the server ends.  Our workers are nobody's session
- * either, so they are ended in the same way: what they have under way is
- * rolled back, and is still owed.
+ * either, so they leave, and are ended if they do not leave soon: what they
+ * then have under way is rolled back, and is still owed.
  *
  * Before such a command runs we take the lock on the database that it is
  * going to take itself.  A worker that is being started waits for that lock
