@@ -75,7 +75,10 @@ find_orphans(void)
 	return lanes;
 }
 
-/* Is it time for a look at the log?  Then the time of the next one begins. */
+/*
+ * Is it time for a look at the log?  Then the time until the next one begins.  A
+ * last look in the future was made while the clock was wrong, and does not count.
+ */
 static bool
 is_due(void)
 {
@@ -90,7 +93,7 @@ is_due(void)
 	due = eb_internal_execute(&plan,
 							  "SELECT setval('eventbridge.delivery_orphan_look', extract(epoch FROM clock_timestamp())::bigint)"
 							  " FROM eventbridge.delivery_orphan_look AS l"
-							  " WHERE extract(epoch FROM clock_timestamp()) > l.last_value + " LOOK_INTERVAL,
+							  " WHERE abs(extract(epoch FROM clock_timestamp()) - l.last_value) > " LOOK_INTERVAL,
 							  0, NULL, NULL, NULL) > 0;
 	SPI_freetuptable(SPI_tuptable);
 	return due;
@@ -98,7 +101,7 @@ is_due(void)
 
 /*
  * Passes on what is owed to roles that are gone, if it is time to look; returns
- * the number of events.  SPI is connected and may commit.
+ * the number of deliveries.  SPI is connected and may commit.
  */
 int64
 eb_orphans_pass_on(void)
@@ -115,12 +118,12 @@ eb_orphans_pass_on(void)
 	{
 		bool		is_full;
 		bool		closes;
-		int			nevents;
+		int			ndeliveries;
 
-		while ((nevents = eb_run_batch(lfirst_oid(cell), INT_MAX, pass_on, &is_full, &closes)) > 0)
+		while ((ndeliveries = eb_run_batch(lfirst_oid(cell), INT_MAX, pass_on, &is_full, &closes)) > 0)
 		{
 			CHECK_FOR_INTERRUPTS();
-			total += nevents;
+			total += ndeliveries;
 		}
 	}
 	return total;

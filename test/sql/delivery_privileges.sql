@@ -259,6 +259,15 @@ SELECT rule_name, target_id, status, attempts, error_code, error_message FROM ex
 SELECT target_arn, error_message FROM dead_letters WHERE event_id = :'waits' ORDER BY message_id;
 SELECT bool_or(_delivery_log_is_needed(set_no, '3')) AS is_needed FROM generate_series(0, 2) AS set_no;
 SELECT count(*) FROM delivery_retry;
+-- nor does a clock that was wrong put it off
+SELECT setval('delivery_orphan_look', extract(epoch FROM clock_timestamp())::bigint + 10000) \g /dev/null
+\c - :me
+SET search_path = eventbridge, public;
+SET client_min_messages = warning;
+SET eventbridge.log_retention = 0;
+CALL run_deliveries();
+SELECT last_value BETWEEN extract(epoch FROM clock_timestamp()) - 600 AND extract(epoch FROM clock_timestamp()) + 1 AS looked
+FROM delivery_orphan_look;
 DROP FUNCTION public.gone(jsonb);
 DROP PROCEDURE public.gone_steps(jsonb);
 
