@@ -109,7 +109,8 @@ like($worker->log, qr/the command took too long/, '--exec-timeout');
 $worker = EventbridgeTest::Worker->listen($node, '--channel=c', @fast,
 	'--payload-only',
 	"--exec=echo begun; until [ -e $directory/go ]; do sleep 0.05; done; cat");
-$node->safe_psql('postgres', q{NOTIFY c, 'one'; NOTIFY c, 'two'});
+# Both come in one transaction: what the worker has not read yet it does not hold.
+$node->safe_psql('postgres', q{BEGIN; NOTIFY c, 'one'; NOTIFY c, 'two'; COMMIT});
 $worker->wait_for_output(qr/begun/);
 $worker->signal('TERM');
 $worker->wait_for_log(qr/received SIGTERM: stopping, 2 message\(s\) to be delivered/);

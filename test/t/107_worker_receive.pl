@@ -207,9 +207,12 @@ is($second->finish, 0, 'the other: exit status');
 # SIGTERM: what is under way is finished and deleted, the rest stays.
 put(5);
 $file = "$dir/stopped";
-$worker = EventbridgeTest::Worker->receive($node, '--queue=q', '--payload-only', '--jobs=2', '--exec', "cat >> $file; sleep 1");
+$worker = EventbridgeTest::Worker->receive($node, '--queue=q', '--payload-only', '--jobs=2', '--exec',
+	"cat >> $file; until [ -e $dir/go ]; do sleep 0.05; done");
 wait_for_lines($file, 2);
 $worker->signal('TERM');
+$worker->wait_for_log(qr/received SIGTERM: stopping/);
+append_to_file("$dir/go", '');
 is($worker->finish, 0, 'SIGTERM with messages under way: exit status');
 is(join(' ', sort split /\n/, slurp_file($file)), '1 2', 'SIGTERM: nothing more is begun');
 is(sql('SELECT string_agg(body, \' \' ORDER BY message_no), max(receive_count) FROM eventbridge.queue_message'), '3 4 5|0',
