@@ -56,7 +56,7 @@ sub workers
 	return $node->safe_psql('postgres', sprintf "SELECT string_agg(pid::text, ' ' ORDER BY pid) $workers", $database);
 }
 
-# An event is delivered to both targets; then there are two workers.
+# An event is delivered to both targets; then there are two workers, at rest.
 sub serves_ok
 {
 	my ($database, $v, $name) = @_;
@@ -66,7 +66,7 @@ sub serves_ok
 			SELECT (SELECT count(*) FROM calls WHERE v = '$v') = 1
 				AND (SELECT count(*) FROM eventbridge.queue_message WHERE body::jsonb \#>> '{detail,v}' = '$v') = 1}),
 		"$name: $database is served");
-	ok($node->poll_query_until('postgres', sprintf "SELECT count(*) = 2 $workers", $database),
+	ok($node->poll_query_until('postgres', sprintf "SELECT count(*) = 2 $workers AND state = 'idle'", $database),
 		"$name: by two workers");
 	return;
 }
