@@ -17,13 +17,12 @@
 # Commits per second and how long it takes after the last commit until all is
 # delivered.  Rounds are short and many, since a busy machine changes its pace
 # from second to second: a variant is compared with the outbox of the same round,
-# and what is shown are medians.  The first round warms up, and so does the first
-# second of each: what a new session costs is not asked here.  What the writers
-# write stays, the outbox as well as the log: a table that is emptied each time
-# would be written to memory that is warm from the time before.  The worker of a
-# bell is there all the time, and sleeps while others are measured.  Before all
-# that, with one writer and an idle server, the time from put_event, before the
-# commit, to the call of the function.
+# what triggers do with the outbox that a trigger writes, and what is shown are
+# medians.  The first round warms up, and so does the first second of each: what a
+# new session costs is not asked here.  What the writers write stays, so that the
+# outbox grows as the log does.  The worker of a bell is there all the time, and
+# sleeps while others are measured.  Before all that, with one writer and an idle
+# server, the time from put_event, before the commit, to the call of the function.
 #
 . "$(dirname "$0")/../tools/lib.sh"
 
@@ -87,11 +86,22 @@ script outbox_trigger with_outbox
 script event appointments "SELECT eventbridge.put_event('bench', 'appointment', :detail);"
 script event_trigger with_event
 
+# Ends eventbridge-worker, if it is there, also when a command has failed.
+worker=
+stop_worker()
+{
+	[ "$worker" ] || return 0
+	pkill -TERM -P "$worker" || kill -TERM "$worker" || true
+	wait "$worker" || true
+	worker=
+}
+trap 'stop_worker; remove_scratch' EXIT
+
 # with_bell latch|notify COMMAND...: runs it while the background worker delivers,
 # or eventbridge-worker
 with_bell()
 {
-	local bell=$1 worker='' status=0
+	local bell=$1
 	shift
 	sql -c "ALTER SYSTEM SET eventbridge.bell = $bell" \
 		-c "ALTER SYSTEM SET eventbridge.background_workers = $([ "$bell" = latch ] && echo on || echo off)" \
@@ -101,12 +111,8 @@ with_bell()
 		worker=$!
 	fi
 	sleep 1
-	"$@" || status=$?
-	if [ "$worker" ]; then
-		pkill -TERM -P $worker || kill -TERM $worker
-		wait $worker || true
-	fi
-	return $status
+	"$@"
+	stop_worker
 }
 
 # round NUMBER VARIANT: commits per second, and seconds until all is delivered
@@ -120,7 +126,9 @@ round()
 	began=$(date +%s.%N)
 	tps=$(sed -n 's/^progress: .* s, \([0-9.]*\) tps.*/\1/p' "$scratch/pgbench.log" |
 		awk 'NR > 1 { sum += $1 } END { print sum / (NR - 1) }')
-	[ "${script%_trigger}" = event ] && puts=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/pgbench.log")
+	if [ "${script%_trigger}" = event ]; then
+		puts=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/pgbench.log")
+	fi
 	while [ "$(sql -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
 		sleep 0.05
 	done
@@ -171,17 +179,17 @@ measure()
 	local bell=$1
 	shift
 	latencies "$bell"
-	rounds outbox "$@"
+	rounds outbox outbox_trigger "$@"
 	as_server psql -X -P footer=off <<- 'SQL'
 		SELECT r.variant, round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps)) AS commits_per_s,
 			round((percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps / o.tps))::numeric, 2) AS of_outbox,
 			round(max(r.behind)::numeric, 2) AS seconds_behind
 		FROM result AS r JOIN result AS o USING (round)
-		WHERE r.round > 0 AND o.variant = 'outbox'
-		GROUP BY r.variant ORDER BY 3 DESC;
+		WHERE r.round > 0 AND o.variant = CASE WHEN r.variant LIKE '%_trigger' THEN 'outbox_trigger' ELSE 'outbox' END
+		GROUP BY r.variant ORDER BY 2 DESC;
 	SQL
 	sql -c "TRUNCATE call, result"
 }
 
-with_bell latch measure latch nothing pg_notify outbox_trigger latch latch_trigger
+with_bell latch measure latch nothing pg_notify latch latch_trigger
 with_bell notify measure notify notify notify_trigger
