@@ -122,7 +122,7 @@ round()
 	script=${script/#latch/event} script=${script/#notify/event}
 	sql -c "TRUNCATE call" -c "CHECKPOINT"
 	as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -P 1 -D 'detail={"status": "booked", "at": null}' \
-		-f "$scratch/$script.sql" > "$scratch/pgbench.log" 2>&1
+		-f "$scratch/$script.sql" > "$scratch/pgbench.log" 2>&1 || { cat "$scratch/pgbench.log" >&2; die "pgbench failed"; }
 	began=$(date +%s.%N)
 	tps=$(sed -n 's/^progress: .* s, \([0-9.]*\) tps.*/\1/p' "$scratch/pgbench.log" |
 		awk 'NR > 1 { sum += $1 } END { print sum / (NR - 1) }')
