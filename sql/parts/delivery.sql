@@ -15,6 +15,7 @@ SELECT _in_each_set($sql$
 		xid xid8 NOT NULL,
 		bus_id bigint NOT NULL,
 		ingestion_time timestamptz NOT NULL,
+		event_time timestamptz,
 		no integer NOT NULL,
 		hops integer NOT NULL,
 		event_id uuid NOT NULL,
@@ -22,10 +23,17 @@ SELECT _in_each_set($sql$
 		lanes oid[] NOT NULL,
 		group_key text,
 		order_xid bigint,
-		event text NOT NULL
+		event text,
+		source text,
+		detail_type text,
+		account text,
+		region text,
+		resources text,
+		detail text,
+		CHECK (event IS NOT NULL OR num_nulls(event_time, source, detail_type, account, region, detail) = 0)
 	) WITH (autovacuum_enabled = false);
 	COMMENT ON TABLE delivery_log_# IS
-	'Events that are or were owed to targets. Read it as delivery_log.';
+	'Events that are or were owed to targets: their text, or what it is made of. Read it as delivery_log.';
 	CREATE INDEX delivery_log_#_xid_no_idx ON delivery_log_# (xid, no);
 $sql$);
 
@@ -70,10 +78,20 @@ SELECT _in_each_set($sql$
 	'What happened to a target in a batch; latencies are sums of microseconds.';
 $sql$);
 
+CREATE FUNCTION _event_text(event_id uuid, event_time timestamptz, source text, detail_type text, account text,
+	region text, resources text, detail text) RETURNS text
+AS 'MODULE_PATHNAME', 'eb_event_text' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION _event_text(uuid, timestamptz, text, text, text, text, text, text) IS
+'Internal: the text of an event in the delivery log; resources may be null.';
+REVOKE ALL ON FUNCTION _event_text(uuid, timestamptz, text, text, text, text, text, text) FROM PUBLIC;
+
 CREATE VIEW delivery_log WITH (security_barrier) AS
-	SELECT * FROM eventbridge.delivery_log_0 UNION ALL
-	SELECT * FROM eventbridge.delivery_log_1 UNION ALL
-	SELECT * FROM eventbridge.delivery_log_2;
+	SELECT d.xid, d.bus_id, d.ingestion_time, d.no, d.hops, d.event_id, d.targets, d.lanes, d.group_key, d.order_xid,
+		coalesce(d.event, eventbridge._event_text(d.event_id, d.event_time, d.source, d.detail_type, d.account,
+			d.region, d.resources, d.detail)) AS event
+	FROM (SELECT * FROM eventbridge.delivery_log_0 UNION ALL
+		SELECT * FROM eventbridge.delivery_log_1 UNION ALL
+		SELECT * FROM eventbridge.delivery_log_2) AS d;
 COMMENT ON VIEW delivery_log IS
 'Events that are or were owed to targets, until the log''s tables are reused.';
 

@@ -55,8 +55,6 @@ extern int	eb_bus_rules_by_index(Relation rule, Snapshot snapshot, int64 bus_id,
 extern void eb_envelope_new_id(pg_uuid_t *id);
 extern void eb_envelope_format_id(const pg_uuid_t *id, char *buf);
 extern void eb_envelope_format_time(TimestampTz time, char *buf);
-extern void eb_envelope_write(StringInfo buf, const pg_uuid_t *id,
-							  const EbNewEvent *event);
 extern JsonbValue *eb_envelope_value(const pg_uuid_t *id,
 									 const EbNewEvent *event);
 extern bool eb_envelope_compact(const char *json, int len, StringInfo out);

@@ -4,9 +4,10 @@
  *	  The envelope of an event: id, time, text, and value for matching.
  *
  * An event exists in two forms.  For matching it is a value tree around the
- * detail's jsonb; nothing is serialized for an event that no rule wants.  For
- * storing it is compact JSON text in AWS's order of keys, in which the detail
- * keeps its own order of keys and its own spelling of numbers and strings.
+ * detail's jsonb.  For delivery it is compact JSON text in AWS's order of keys,
+ * in which the detail keeps its own order of keys and its own spelling of
+ * numbers and strings; it is not written before somebody reads it, because what
+ * it is made of takes half as much to store.
  *
  * Ids are UUIDs of version 7 (RFC 9562): they begin with the time, so that
  * an index on them grows at its end.  The 12 bits after the version hold the
@@ -134,7 +135,6 @@ eb_envelope_format_time(TimestampTz time, char *buf)
 	*buf = '\0';
 }
 
-/* Appends the event's text. */
 void
 eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
 {
@@ -151,11 +151,13 @@ eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
 	appendStringInfoString(buf, ",\"source\":");
 	escape_json(buf, event->source);
 	appendStringInfoString(buf, ",\"account\":\"");
-	appendStringInfoString(buf, eb_guc_account_id);
+	appendStringInfoString(buf, event->account ? event->account :
+						   eb_guc_account_id);
 	appendStringInfoString(buf, "\",\"time\":\"");
 	appendStringInfoString(buf, time_text);
 	appendStringInfoString(buf, "\",\"region\":\"");
-	appendStringInfoString(buf, eb_guc_region);
+	appendStringInfoString(buf, event->region ? event->region :
+						   eb_guc_region);
 	appendStringInfoString(buf, "\",\"resources\":");
 	appendStringInfoString(buf, event->resources ? event->resources : "[]");
 	appendStringInfoString(buf, ",\"detail\":");

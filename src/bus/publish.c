@@ -4,7 +4,7 @@
  *	  Puts an event on a bus: asks the rules, and tells the sink.
  *
  * This is the hot path of whoever writes.  An event that no rule wants costs
- * one matching; its text is built only when a target wants it.  See publish.h
+ * one matching.  See publish.h
  * for what other rooms may call.
  *
  *-------------------------------------------------------------------------
@@ -18,7 +18,6 @@
 
 #include "bus/bus.h"
 #include "compat.h"
-#include "json/parse.h"
 
 EbPublishSink eb_publish_sink = NULL;
 
@@ -49,17 +48,14 @@ eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
 									   &targets);
 	if (ntargets > 0)
 	{
-		StringInfoData text;
-		EbPublishedEvent published = {0};
+		EbPublishedEvent published = {
+			.id = *id,
+			.bus_id = bus_id,
+			.made_of = event,
+			.ingestion_time = GetCurrentTimestamp(),
+			.group_key = event->group_key
+		};
 
-		initStringInfo(&text);
-		eb_envelope_write(&text, id, event);
-		published.id = *id;
-		published.bus_id = bus_id;
-		published.text = text.data;
-		published.text_len = text.len;
-		published.ingestion_time = GetCurrentTimestamp();
-		published.group_key = event->group_key;
 		MemoryContextSwitchTo(oldcontext);
 		eb_publish_sink(&published, targets, ntargets);
 	}
@@ -82,7 +78,7 @@ eb_bus_publish(int64 bus_id, const EbPublishedEvent *event, Jsonb *parsed)
 	work = create_work_context();
 	oldcontext = MemoryContextSwitchTo(work);
 	if (parsed == NULL)
-		parsed = eb_jsonb_from_text(event->text, event->text_len);
+		parsed = eb_envelope_to_jsonb(event->text, event->text_len);
 	value.type = jbvBinary;
 	value.val.binary.data = &parsed->root;
 	value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);

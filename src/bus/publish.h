@@ -15,6 +15,7 @@
 #define EB_PUBLISH_H
 
 #include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -27,11 +28,28 @@
 /* The number of the bus "default". */
 #define EB_DEFAULT_BUS	1
 
+/* What an event is made of, but for its id and its time of ingestion. */
+typedef struct EbNewEvent
+{
+	const char *source;
+	const char *detail_type;
+	const char *account;		/* these two NULL: as the settings say */
+	const char *region;
+	const char *detail;			/* compact text of a JSON object */
+	int			detail_len;
+	Jsonb	   *detail_jsonb;	/* the same, if the caller has it, or NULL */
+	const char *resources;		/* compact text of a JSON array of strings, or
+								 * NULL for none; terminated */
+	TimestampTz time;			/* written in whole seconds, UTC */
+	const char *group_key;		/* or NULL */
+} EbNewEvent;
+
 /* An event as it stands on a bus. */
 typedef struct EbPublishedEvent
 {
 	pg_uuid_t	id;
 	int64		bus_id;
+	const EbNewEvent *made_of;	/* a new event; or NULL: it has a text */
 	const char *text;			/* the envelope: compact JSON text in AWS's
 								 * order of keys; not terminated */
 	int			text_len;
@@ -56,20 +74,6 @@ typedef void (*EbPublishSink) (const EbPublishedEvent *event,
 
 extern PGDLLIMPORT EbPublishSink eb_publish_sink;
 
-/* What makes a new event; the rest of the envelope follows from settings. */
-typedef struct EbNewEvent
-{
-	const char *source;
-	const char *detail_type;
-	const char *detail;			/* compact text of a JSON object */
-	int			detail_len;
-	Jsonb	   *detail_jsonb;	/* the same, if the caller has it, or NULL */
-	const char *resources;		/* compact text of a JSON array of strings, or
-								 * NULL for none; terminated */
-	TimestampTz time;			/* written in whole seconds, UTC */
-	const char *group_key;		/* or NULL */
-} EbNewEvent;
-
 typedef enum EbBusAction
 {
 	EB_BUS_PUT_EVENTS,			/* events:PutEvents */
@@ -93,10 +97,20 @@ extern void eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id);
 
 /*
  * Puts an event that has its envelope already (one that a rule forwards) on
- * the bus bus_id (event->bus_id is ignored); parsed is the envelope as jsonb, or NULL.  No rights
- * are checked, and no hops.
+ * the bus bus_id (event->bus_id is ignored); parsed is the envelope as jsonb,
+ * or NULL.  No rights are checked, and no hops.
  */
 extern void eb_bus_publish(int64 bus_id, const EbPublishedEvent *event,
 						   Jsonb *parsed);
+
+/* Appends the text of an event: compact JSON in AWS's order of keys. */
+extern void eb_envelope_write(StringInfo buf, const pg_uuid_t *id,
+							  const EbNewEvent *event);
+
+/*
+ * The text of an event, or any other that type jsonb takes, as jsonb, in the
+ * current memory context.  Raises the errors of jsonb_in().
+ */
+extern Jsonb *eb_envelope_to_jsonb(const char *text, int len);
 
 #endif							/* EB_PUBLISH_H */

@@ -3,8 +3,8 @@
  * log.c
  *	  The delivery log: what has been promised to targets.
  *
- * An event that rules want is one row of the log: the event's text, and the
- * list of targets that it is owed to.  The row is written in the transaction
+ * An event that rules want is one row of the log: what the event is made of
+ * (log_row.c), and the list of targets that it is owed to.  The row is written in the transaction
  * that puts the event, and never changed.  This comment describes the room's
  * design as a whole; the other files refer to it.
  *
@@ -94,23 +94,7 @@
 #include "bus/publish.h"
 #include "compat.h"
 #include "delivery/delivery.h"
-
-/* Columns of delivery_log_N, in the order of sql/parts/delivery.sql. */
-enum
-{
-	LOG_XID = 1,
-	LOG_BUS_ID,
-	LOG_INGESTION_TIME,
-	LOG_NO,
-	LOG_HOPS,
-	LOG_EVENT_ID,
-	LOG_TARGETS,
-	LOG_LANES,
-	LOG_GROUP_KEY,
-	LOG_ORDER_XID,
-	LOG_EVENT,
-	LOG_NATTS = LOG_EVENT
-};
+#include "delivery/log_row.h"
 
 EbAppendLog eb_delivery_log = {
 	.name = "delivery_log",
@@ -132,49 +116,18 @@ append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 			 int ntargets)
 {
 	Datum		values[LOG_NATTS];
-	bool		nulls[LOG_NATTS] = {0};
-	Datum	   *ids = palloc(sizeof(Datum) * ntargets);
-	Datum	   *lanes = palloc(sizeof(Datum) * ntargets);
+	bool		nulls[LOG_NATTS];
+	Oid		   *lanes = palloc(sizeof(Oid) * ntargets);
 
 	for (int i = 0; i < ntargets; i++)
 	{
-		Oid			lane = eb_target_lane(targets[i].target_id);
-
-		ids[i] = Int64GetDatum(targets[i].target_id);
-		lanes[i] = ObjectIdGetDatum(lane);
+		lanes[i] = eb_target_lane(targets[i].target_id);
 		if (i == 0 || lanes[i] != lanes[i - 1])
-			eb_bell_note_lane(lane);
+			eb_bell_note_lane(lanes[i]);
 	}
-
-	values[LOG_XID - 1] =
-		FullTransactionIdGetDatum(GetTopFullTransactionId());
-	values[LOG_BUS_ID - 1] = Int64GetDatum(event->bus_id);
-	values[LOG_INGESTION_TIME - 1] =
-		TimestampTzGetDatum(event->ingestion_time);
-	values[LOG_NO - 1] = Int32GetDatum(next_no++);
-	values[LOG_HOPS - 1] = Int32GetDatum(event->hops);
-	values[LOG_EVENT_ID - 1] = UUIDPGetDatum(&event->id);
-	values[LOG_TARGETS - 1] =
-		PointerGetDatum(construct_array(ids, ntargets, INT8OID, sizeof(int64),
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[LOG_LANES - 1] =
-		PointerGetDatum(construct_array(lanes, ntargets, OIDOID, sizeof(Oid),
-										true, TYPALIGN_INT));
-	nulls[LOG_GROUP_KEY - 1] = (event->group_key == NULL);
-	values[LOG_GROUP_KEY - 1] = event->group_key == NULL ? (Datum) 0 :
-		CStringGetTextDatum(event->group_key);
-	nulls[LOG_ORDER_XID - 1] = (event->group_key == NULL);
-	values[LOG_ORDER_XID - 1] = event->group_key == NULL ? (Datum) 0 :
-		Int64GetDatum((int64) U64FromFullTransactionId(ReadNextFullTransactionId()));
-	values[LOG_EVENT - 1] =
-		PointerGetDatum(cstring_to_text_with_len(event->text,
-												 event->text_len));
-
+	eb_log_row_form(event, next_no++, targets, lanes, ntargets, values, nulls);
 	eb_append_row(&eb_delivery_log, GetCurrentSubTransactionId(), values, nulls);
-	pfree(DatumGetPointer(values[LOG_TARGETS - 1]));
-	pfree(DatumGetPointer(values[LOG_LANES - 1]));
-	pfree(DatumGetPointer(values[LOG_EVENT - 1]));
-	pfree(ids);
+	eb_log_row_free(values, nulls);
 	pfree(lanes);
 }
 
@@ -272,7 +225,7 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			row->ingestion_time =
 				DatumGetTimestampTz(values[LOG_INGESTION_TIME - 1]);
 			row->hops = DatumGetInt32(values[LOG_HOPS - 1]);
-			row->event = TextDatumGetCString(values[LOG_EVENT - 1]);
+			row->event = eb_log_row_text(values, nulls);
 			row->event_len = strlen(row->event);
 			if (!nulls[LOG_GROUP_KEY - 1])
 				row->group_key =

@@ -120,9 +120,12 @@ push_token(JsonbParseState **state, const JsonLexContext *lex,
 	}
 }
 
-/* The value tree of an object or array; NULL for anything else. */
-static JsonbValue *
-read_tree(const char *text, int len)
+/*
+ * The value tree of an object or array, in the current memory context; its
+ * strings may stand in the text.  NULL for anything else.
+ */
+JsonbValue *
+eb_jsonb_tree(const char *text, int len)
 {
 	/* Where there are no escapes the lexer need not resolve any. */
 	JsonLexContext *lex =
@@ -161,7 +164,7 @@ read_tree(const char *text, int len)
 Jsonb *
 eb_jsonb_from_text(const char *text, int len)
 {
-	JsonbValue *tree = read_tree(text, len);
+	JsonbValue *tree = eb_jsonb_tree(text, len);
 
 	if (tree != NULL)
 		return JsonbValueToJsonb(tree);

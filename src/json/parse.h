@@ -10,6 +10,7 @@
 
 #include "utils/jsonb.h"
 
+extern JsonbValue *eb_jsonb_tree(const char *text, int len);
 extern Jsonb *eb_jsonb_from_text(const char *text, int len);
 
 #endif							/* EB_JSON_PARSE_H */

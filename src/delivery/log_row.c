@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_row.c
+ *	  A row of the delivery log, of an event and back.
+ *
+ * Writers pay for the log by the byte: for WAL, and for pages that nobody has
+ * touched before.  So a new event is stored as what its envelope is made of,
+ * which is half as long as its text; whoever reads the row writes the text.
+ *
+ * An event that a rule forwards to another bus, or that a pipe leaves to the
+ * client program, has a text already.  That is stored as it is, in the column
+ * "event", which is null otherwise.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "delivery/delivery.h"
+#include "delivery/log_row.h"
+#include "settings.h"
+
+/* Most of an envelope that is not in the columns of variable length. */
+#define ENVELOPE_LEN	200
+
+PG_FUNCTION_INFO_V1(eb_event_text);
+
+/* Columns of variable length; without "len", a terminated string or NULL. */
+static void
+set_text(Datum *values, bool *nulls, int column, const char *s)
+{
+	nulls[column - 1] = (s == NULL);
+	if (s != NULL)
+		values[column - 1] = CStringGetTextDatum(s);
+}
+
+static void
+set_text_with_len(Datum *values, bool *nulls, int column, const char *s,
+				  int len)
+{
+	nulls[column - 1] = false;
+	values[column - 1] = PointerGetDatum(cstring_to_text_with_len(s, len));
+}
+
+static void
+set_targets(Datum *values, const EbMatchedTarget *targets, const Oid *lanes,
+			int ntargets)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * ntargets);
+
+	for (int i = 0; i < ntargets; i++)
+		elements[i] = Int64GetDatum(targets[i].target_id);
+	values[LOG_TARGETS - 1] =
+		PointerGetDatum(construct_array(elements, ntargets, INT8OID,
+										sizeof(int64), FLOAT8PASSBYVAL,
+										TYPALIGN_DOUBLE));
+	for (int i = 0; i < ntargets; i++)
+		elements[i] = ObjectIdGetDatum(lanes[i]);
+	values[LOG_LANES - 1] =
+		PointerGetDatum(construct_array(elements, ntargets, OIDOID,
+										sizeof(Oid), true, TYPALIGN_INT));
+	pfree(elements);
+}
+
+static void
+set_envelope(Datum *values, bool *nulls, const EbNewEvent *event)
+{
+	nulls[LOG_EVENT_TIME - 1] = false;
+	values[LOG_EVENT_TIME - 1] = TimestampTzGetDatum(event->time);
+	set_text(values, nulls, LOG_SOURCE, event->source);
+	set_text(values, nulls, LOG_DETAIL_TYPE, event->detail_type);
+	set_text(values, nulls, LOG_ACCOUNT,
+			 event->account ? event->account : eb_guc_account_id);
+	set_text(values, nulls, LOG_REGION,
+			 event->region ? event->region : eb_guc_region);
+	set_text(values, nulls, LOG_RESOURCES, event->resources);
+	set_text_with_len(values, nulls, LOG_DETAIL, event->detail,
+					  event->detail_len);
+}
+
+/*
+ * The values of a row, in the current memory context: event number "no" of the
+ * transaction, owed to the targets, each of which belongs to a lane.
+ */
+void
+eb_log_row_form(const EbPublishedEvent *event, int32 no,
+				const EbMatchedTarget *targets, const Oid *lanes,
+				int ntargets, Datum *values, bool *nulls)
+{
+	memset(nulls, true, sizeof(bool) * LOG_NATTS);
+	for (int column = LOG_XID; column <= LOG_LANES; column++)
+		nulls[column - 1] = (column == LOG_EVENT_TIME);
+
+	values[LOG_XID - 1] =
+		FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[LOG_BUS_ID - 1] = Int64GetDatum(event->bus_id);
+	values[LOG_INGESTION_TIME - 1] =
+		TimestampTzGetDatum(event->ingestion_time);
+	values[LOG_NO - 1] = Int32GetDatum(no);
+	values[LOG_HOPS - 1] = Int32GetDatum(event->hops);
+	values[LOG_EVENT_ID - 1] = UUIDPGetDatum(&event->id);
+	set_targets(values, targets, lanes, ntargets);
+	set_text(values, nulls, LOG_GROUP_KEY, event->group_key);
+	if (event->group_key != NULL)
+	{
+		nulls[LOG_ORDER_XID - 1] = false;
+		values[LOG_ORDER_XID - 1] =
+			Int64GetDatum((int64) U64FromFullTransactionId(ReadNextFullTransactionId()));
+	}
+	if (event->made_of != NULL)
+		set_envelope(values, nulls, event->made_of);
+	else
+		set_text_with_len(values, nulls, LOG_EVENT, event->text,
+						  event->text_len);
+}
+
+/* Frees what eb_log_row_form() has allocated. */
+void
+eb_log_row_free(const Datum *values, const bool *nulls)
+{
+	for (int column = LOG_TARGETS; column <= LOG_NATTS; column++)
+		if (!nulls[column - 1] && column != LOG_ORDER_XID)
+			pfree(DatumGetPointer(values[column - 1]));
+}
+
+/* A string from a column, or NULL. */
+static char *
+get_text(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column - 1] ? NULL :
+		TextDatumGetCString(values[column - 1]);
+}
+
+/* Writes the text of an event, in the current memory context. */
+static char *
+write_event(const pg_uuid_t *id, const EbNewEvent *event)
+{
+	StringInfoData buf;
+
+	buf.len = 0;
+	buf.maxlen = ENVELOPE_LEN + strlen(event->source) +
+		strlen(event->detail_type) + event->detail_len +
+		(event->resources ? strlen(event->resources) : 0);
+	buf.data = palloc(buf.maxlen);
+	eb_envelope_write(&buf, id, event);
+	return buf.data;
+}
+
+/* The text of the event in a row, in the current memory context. */
+char *
+eb_log_row_text(const Datum *values, const bool *nulls)
+{
+	EbNewEvent	event = {0};
+	text	   *detail;
+	char	   *result;
+
+	if (!nulls[LOG_EVENT - 1])
+		return TextDatumGetCString(values[LOG_EVENT - 1]);
+
+	for (int column = LOG_SOURCE; column <= LOG_DETAIL; column++)
+		if (nulls[column - 1] && column != LOG_RESOURCES)
+			elog(ERROR, "malformed row in the delivery log");
+	detail = DatumGetTextPP(values[LOG_DETAIL - 1]);
+	event.time = DatumGetTimestampTz(values[LOG_EVENT_TIME - 1]);
+	event.source = get_text(values, nulls, LOG_SOURCE);
+	event.detail_type = get_text(values, nulls, LOG_DETAIL_TYPE);
+	event.account = get_text(values, nulls, LOG_ACCOUNT);
+	event.region = get_text(values, nulls, LOG_REGION);
+	event.resources = get_text(values, nulls, LOG_RESOURCES);
+	event.detail = VARDATA_ANY(detail);
+	event.detail_len = VARSIZE_ANY_EXHDR(detail);
+	result = write_event(DatumGetUUIDP(values[LOG_EVENT_ID - 1]), &event);
+
+	pfree(unconstify(char *, event.source));
+	pfree(unconstify(char *, event.detail_type));
+	pfree(unconstify(char *, event.account));
+	pfree(unconstify(char *, event.region));
+	if (event.resources != NULL)
+		pfree(unconstify(char *, event.resources));
+	if ((Pointer) detail != DatumGetPointer(values[LOG_DETAIL - 1]))
+		pfree(detail);
+	return result;
+}
+
+/*
+ * _event_text(event_id uuid, event_time timestamptz, source text,
+ * detail_type text, account text, region text, resources text, detail text):
+ * the same for SQL.
+ */
+Datum
+eb_event_text(PG_FUNCTION_ARGS)
+{
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS];
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	memset(nulls, true, sizeof(nulls));
+	values[LOG_EVENT_ID - 1] = PG_GETARG_DATUM(0);
+	values[LOG_EVENT_TIME - 1] = PG_GETARG_DATUM(1);
+	for (int i = 0; i < LOG_NATTS - LOG_EVENT; i++)
+	{
+		nulls[LOG_SOURCE - 1 + i] = PG_ARGISNULL(2 + i);
+		values[LOG_SOURCE - 1 + i] = PG_GETARG_DATUM(2 + i);
+	}
+	PG_RETURN_TEXT_P(cstring_to_text(eb_log_row_text(values, nulls)));
+}
