@@ -10,8 +10,9 @@
 #	outbox_trigger	the same by a trigger on their table, in PL/pgSQL; the detail is
 #					the row
 #	latch			a matched event, put by put_event; the background worker delivers
-#					it to a function
-#	latch_trigger	the same by a trigger on their table, put_row_event
+#					it to a function that does nothing: the outbox has no reader either
+#	latch_insert	the same, but the function inserts a row
+#	latch_trigger	as latch, by a trigger on their table, put_row_event
 #	notify			as latch, but eventbridge-worker, which listens, delivers
 #	notify_trigger	as latch_trigger, in the same way
 # Commits per second and how long it takes after the last commit until all is
@@ -65,12 +66,25 @@ sql <<- 'SQL'
 	CREATE TABLE result (round integer, variant text, tps float8, behind float8);
 	CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
 		$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
+	CREATE FUNCTION take_no_notice(event jsonb) RETURNS void LANGUAGE plpgsql AS $$BEGIN END$$;
 	DO $$
 	BEGIN
-		PERFORM put_rule('bench', '{"source": ["bench"], "detail": {"status": ["booked"]}}'),
-			put_targets('bench', '[{"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:take"}]');
+		PERFORM put_rule('bench', '{"source": ["bench"], "detail": {"status": ["booked"]}}');
 	END $$;
 SQL
+
+# target FUNCTION: has the events delivered to it
+target()
+{
+	sql -c "SELECT eventbridge.put_targets('bench',
+		'[{\"Id\": \"1\", \"Arn\": \"arn:aws:lambda:us-east-1:000000000000:function:$1\"}]')" > "$scratch/out"
+}
+
+# delivered: how many events have been, since the beginning
+delivered()
+{
+	sql -c 'SELECT coalesce(sum("SuccessfulInvocationAttempts"), 0) FROM eventbridge.rule_metrics WHERE minute IS NULL'
+}
 
 # script NAME TABLE [STATEMENT]: a transaction that inserts into the table
 script()
@@ -118,18 +132,21 @@ with_bell()
 # round NUMBER VARIANT: commits per second, and seconds until all is delivered
 round()
 {
-	local script=$2 tps began puts=0
+	local script=${2%_insert} function=take_no_notice tps began expected
+	[ "$script" = "$2" ] || function=take
 	script=${script/#latch/event} script=${script/#notify/event}
+	target $function
 	sql -c "TRUNCATE call" -c "CHECKPOINT"
+	expected=$(delivered)
 	as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -P 1 -D 'detail={"status": "booked", "at": null}' \
 		-f "$scratch/$script.sql" > "$scratch/pgbench.log" 2>&1 || { cat "$scratch/pgbench.log" >&2; die "pgbench failed"; }
 	began=$(date +%s.%N)
 	tps=$(sed -n 's/^progress: .* s, \([0-9.]*\) tps.*/\1/p' "$scratch/pgbench.log" |
 		awk 'NR > 1 { sum += $1 } END { print sum / (NR - 1) }')
 	if [ "${script%_trigger}" = event ]; then
-		puts=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/pgbench.log")
+		expected=$((expected + $(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/pgbench.log")))
 	fi
-	while [ "$(sql -c "SELECT count(*) FROM call")" -lt "$puts" ]; do
+	while [ "$(delivered)" -lt "$expected" ]; do
 		sleep 0.05
 	done
 	sql -c "INSERT INTO result VALUES ($1, '$2', $tps, $(date +%s.%N) - $began)"
@@ -138,6 +155,7 @@ round()
 # latencies BELL: the first event, which may start the worker, does not count
 latencies()
 {
+	target take
 	sql -c "SELECT eventbridge.put_event('bench', 'appointment', '{\"status\": \"booked\"}')" > "$scratch/out"
 	while [ "$(sql -c "SELECT count(*) FROM call")" = 0 ]; do
 		sleep 0.05
@@ -191,5 +209,5 @@ measure()
 	sql -c "TRUNCATE call, result"
 }
 
-with_bell latch measure latch nothing pg_notify latch latch_trigger
+with_bell latch measure latch nothing pg_notify latch latch_insert latch_trigger
 with_bell notify measure notify notify notify_trigger
