@@ -69,7 +69,8 @@ take(Rest *rest, const char *expected)
 {
 	size_t		len = strlen(expected);
 
-	if (rest->end - rest->at < len || memcmp(rest->at, expected, len) != 0)
+	if ((size_t) (rest->end - rest->at) < len ||
+		memcmp(rest->at, expected, len) != 0)
 		return false;
 	rest->at += len;
 	return true;
@@ -120,7 +121,7 @@ take_strings(Rest *rest, JsonbValue *value)
 	return take(rest, "]");
 }
 
-/* All that is left but the last brace, if it is an object or array. */
+/* An object or array, which is all that is left but for the last brace. */
 static bool
 take_detail(Rest *rest, JsonbValue *value)
 {

@@ -4,8 +4,7 @@
  *	  Puts an event on a bus: asks the rules, and tells the sink.
  *
  * This is the hot path of whoever writes.  An event that no rule wants costs
- * one matching.  See publish.h
- * for what other rooms may call.
+ * one matching.  See publish.h for what other rooms may call.
  *
  *-------------------------------------------------------------------------
  */

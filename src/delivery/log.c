@@ -4,9 +4,9 @@
  *	  The delivery log: what has been promised to targets.
  *
  * An event that rules want is one row of the log: what the event is made of
- * (log_row.c), and the list of targets that it is owed to.  The row is written in the transaction
- * that puts the event, and never changed.  This comment describes the room's
- * design as a whole; the other files refer to it.
+ * (log_row.c), and the list of targets that it is owed to.  The row is written
+ * in the transaction that puts the event, and never changed.  This comment
+ * describes the room's design as a whole; the other files refer to it.
  *
  * Tables.  Everything that grows with the traffic lies in three sets of
  * tables that are used by turns, so that it is emptied by TRUNCATE and never
@@ -80,7 +80,6 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"

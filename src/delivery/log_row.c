@@ -28,12 +28,12 @@
 #include "delivery/log_row.h"
 #include "settings.h"
 
-/* Most of an envelope that is not in the columns of variable length. */
+/* What an envelope takes beside its parts of variable length, as a rule. */
 #define ENVELOPE_LEN	200
 
 PG_FUNCTION_INFO_V1(eb_event_text);
 
-/* Columns of variable length; without "len", a terminated string or NULL. */
+/* A string that is terminated, or NULL. */
 static void
 set_text(Datum *values, bool *nulls, int column, const char *s)
 {
@@ -42,6 +42,7 @@ set_text(Datum *values, bool *nulls, int column, const char *s)
 		values[column - 1] = CStringGetTextDatum(s);
 }
 
+/* A string that is not. */
 static void
 set_text_with_len(Datum *values, bool *nulls, int column, const char *s,
 				  int len)
@@ -50,6 +51,7 @@ set_text_with_len(Datum *values, bool *nulls, int column, const char *s,
 	values[column - 1] = PointerGetDatum(cstring_to_text_with_len(s, len));
 }
 
+/* Arrays of equal length. */
 static void
 set_targets(Datum *values, const EbMatchedTarget *targets, const Oid *lanes,
 			int ntargets)
@@ -70,6 +72,7 @@ set_targets(Datum *values, const EbMatchedTarget *targets, const Oid *lanes,
 	pfree(elements);
 }
 
+/* What the text is written of; the settings are those of now. */
 static void
 set_envelope(Datum *values, bool *nulls, const EbNewEvent *event)
 {

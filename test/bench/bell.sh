@@ -15,25 +15,29 @@
 #	latch_trigger	as latch, by a trigger on their table, put_row_event
 #	notify			as latch, but eventbridge-worker, which listens, delivers
 #	notify_trigger	as latch_trigger, in the same way
-# Commits per second and how long it takes after the last commit until all is
-# delivered.  Rounds are short and many, since a busy machine changes its pace
-# from second to second: a variant is compared with the outbox of the same round,
-# what triggers do with the outbox that a trigger writes, and what is shown are
-# medians.  The first round warms up, and so does the first second of each: what a
-# new session costs is not asked here.  What the writers write stays, so that the
-# outbox grows as the log does.  The worker of a bell is there all the time, and
-# sleeps while others are measured.  Before all that, with one writer and an idle
-# server, the time from put_event, before the commit, to the call of the function.
+# A busy machine changes its pace from second to second, so all writers are there
+# all the time, warm, and stopped by a signal but for those whose turn it is: half
+# a second each, in a random order, many times.  Commits are counted by the numbers
+# of the rows.  A variant is compared with the outbox, what triggers do with the
+# outbox that a trigger writes: all commits of the one with all of the other.  Those
+# that are shown for completeness have a turn in each fourth round only.
+# What the writers write stays, so that the outbox grows as the log does.  The
+# worker of a bell is there all the time, and sleeps while others are measured.
+#
+# Before all that, with one writer and an idle server: the time from put_event,
+# before the commit, to the call of the function.  And after it, how long the worker
+# takes, when eight writers have put events for some seconds and end, until all is
+# delivered.
 #
 . "$(dirname "$0")/../tools/lib.sh"
 
-seconds=${SECONDS_PER_ROUND:-3}
-rounds=${ROUNDS:-10}
+seconds=${SECONDS_PER_ROUND:-0.5}
+rounds=${ROUNDS:-80}
 
 need build test
 build_and_install
 make_scratch
-start_cluster "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" "min_wal_size = 2GB" "max_wal_size = 16GB" \
+start_cluster "max_connections = 100" "shared_preload_libraries = 'eventbridge'" "shared_buffers = 1GB" "min_wal_size = 2GB" "max_wal_size = 16GB" \
 	"checkpoint_timeout = 1h" "full_page_writes = off" "jit = off"
 sql() { as_server psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 
@@ -63,7 +67,7 @@ sql <<- 'SQL'
 	CREATE TRIGGER event AFTER INSERT ON with_event FOR EACH ROW
 		EXECUTE FUNCTION put_row_event('source=bench', 'detail_type=appointment');
 	CREATE TABLE call (latency interval);
-	CREATE TABLE result (round integer, variant text, tps float8, behind float8);
+	CREATE TABLE result (round integer, variant text, tps float8);
 	CREATE FUNCTION take(event jsonb) RETURNS void LANGUAGE sql AS
 		$$INSERT INTO public.call VALUES (clock_timestamp() - (event #>> '{detail,at}')::timestamptz)$$;
 	CREATE FUNCTION take_no_notice(event jsonb) RETURNS void LANGUAGE plpgsql AS $$BEGIN END$$;
@@ -100,7 +104,8 @@ script outbox_trigger with_outbox
 script event appointments "SELECT eventbridge.put_event('bench', 'appointment', :detail);"
 script event_trigger with_event
 
-# Ends eventbridge-worker, if it is there, also when a command has failed.
+# End eventbridge-worker and the writers, if they are there, also when a command has
+# failed.
 worker=
 stop_worker()
 {
@@ -109,7 +114,17 @@ stop_worker()
 	wait "$worker" || true
 	worker=
 }
-trap 'stop_worker; remove_scratch' EXIT
+declare -A writers=() jobs=()
+end_writers()
+{
+	local script
+	for script in "${!writers[@]}"; do
+		kill -KILL "${writers[$script]}" || true
+		wait "${jobs[$script]}" || true
+	done
+	writers=() jobs=()
+} 2> /dev/null
+trap 'stop_worker; end_writers; remove_scratch' EXIT
 
 # with_bell latch|notify COMMAND...: runs it while the background worker delivers,
 # or eventbridge-worker
@@ -129,27 +144,69 @@ with_bell()
 	stop_worker
 }
 
-# round NUMBER VARIANT: commits per second, and seconds until all is delivered
-round()
+# script_of VARIANT: the name of what its writers run
+script_of()
 {
-	local script=${2%_insert} function=take_no_notice tps began expected
-	[ "$script" = "$2" ] || function=take
-	script=${script/#latch/event} script=${script/#notify/event}
+	local script=${1%_insert}
+	script=${script/#latch/event}
+	echo "${script/#notify/event}"
+}
+
+# write SCRIPT SECONDS: eight writers
+write()
+{
+	as_server pgbench -n -M prepared -c 8 -j 2 -T "$2" -D 'detail={"status": "booked", "at": null}' \
+		-f "$scratch/$1.sql" > "$scratch/$1.log" 2>&1
+}
+
+# start_writers SCRIPT: they warm up, and are stopped
+start_writers()
+{
+	write "$1" 86400 &
+	jobs[$1]=$!
+	sleep 2
+	writers[$1]=$(pgrep -f "^pgbench .*$scratch/$1.sql") || { cat "$scratch/$1.log" >&2; die "pgbench failed"; }
+	kill -STOP "${writers[$1]}"
+}
+
+# commits: how many there have been, but for some that are still to come
+commits()
+{
+	sql -c "SELECT sum(last_value) FROM (SELECT last_value FROM appointments_id_seq UNION ALL
+		SELECT last_value FROM with_outbox_id_seq UNION ALL SELECT last_value FROM with_event_id_seq) AS s"
+}
+
+# turn NUMBER VARIANT: commits per second of its writers
+turn()
+{
+	local writer function=take_no_notice before began ended
+	writer=${writers[$(script_of "$2")]}
+	[ "${2%_insert}" = "$2" ] || function=take
 	target $function
-	sql -c "TRUNCATE call" -c "CHECKPOINT"
+	before=$(commits)
+	began=$(date +%s%N)
+	kill -CONT "$writer"
+	sleep "$seconds"
+	kill -STOP "$writer"
+	ended=$(date +%s%N)
+	sql -c "INSERT INTO result VALUES ($1, '$2', 1e9 * ($(commits) - $before) / ($ended - $began))"
+	# for the worker, which may be behind
+	sleep 0.2
+}
+
+# behind BELL: how long it takes, after eight writers, until all is delivered
+behind()
+{
+	local expected began
+	target take
 	expected=$(delivered)
-	as_server pgbench -n -M prepared -c 8 -j 2 -T "$seconds" -P 1 -D 'detail={"status": "booked", "at": null}' \
-		-f "$scratch/$script.sql" > "$scratch/pgbench.log" 2>&1 || { cat "$scratch/pgbench.log" >&2; die "pgbench failed"; }
-	began=$(date +%s.%N)
-	tps=$(sed -n 's/^progress: .* s, \([0-9.]*\) tps.*/\1/p' "$scratch/pgbench.log" |
-		awk 'NR > 1 { sum += $1 } END { print sum / (NR - 1) }')
-	if [ "${script%_trigger}" = event ]; then
-		expected=$((expected + $(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/pgbench.log")))
-	fi
+	write event 5 || { cat "$scratch/event.log" >&2; die "pgbench failed"; }
+	began=$(date +%s%N)
+	expected=$((expected + $(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$scratch/event.log")))
 	while [ "$(delivered)" -lt "$expected" ]; do
-		sleep 0.05
+		sleep 0.02
 	done
-	sql -c "INSERT INTO result VALUES ($1, '$2', $tps, $(date +%s.%N) - $began)"
+	echo "until all was delivered after eight writers had ended, bell $1: $((($(date +%s%N) - began) / 1000000)) ms"
 }
 
 # latencies BELL: the first event, which may start the worker, does not count
@@ -178,34 +235,34 @@ latencies()
 		round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY latency)), 2), count(*)) FROM call"
 }
 
-# rounds VARIANT...: so many of each, every other time backwards
-rounds()
-{
-	local number variant order
-	for number in $(seq 0 "$rounds"); do
-		order=("$@")
-		[ $((number % 2)) = 0 ] || mapfile -t order < <(printf '%s\n' "$@" | tac)
-		for variant in "${order[@]}"; do
-			round "$number" "$variant"
-		done
-	done
-}
-
-# measure BELL VARIANT...: the latency, then the variants beside the outbox
+# measure BELL VARIANT...: all of it, the variants beside the outbox
 measure()
 {
-	local bell=$1
+	local bell=$1 number variant
 	shift
 	latencies "$bell"
-	rounds outbox outbox_trigger "$@"
+	set -- outbox outbox_trigger "$@"
+	for variant in "$@"; do
+		[ "${writers[$(script_of "$variant")]:-}" ] || start_writers "$(script_of "$variant")"
+	done
+	for number in $(seq "$rounds"); do
+		for variant in $(shuf -e "$@"); do
+			case $variant in
+				nothing | pg_notify | *_insert) [ $((number % 4)) = 0 ] || continue ;;
+			esac
+			turn "$number" "$variant"
+		done
+	done
+	end_writers
 	as_server psql -X -P footer=off <<- 'SQL'
-		SELECT r.variant, round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps)) AS commits_per_s,
-			round((percentile_cont(0.5) WITHIN GROUP (ORDER BY r.tps / o.tps))::numeric, 2) AS of_outbox,
-			round(max(r.behind)::numeric, 2) AS seconds_behind
-		FROM result AS r JOIN result AS o USING (round)
-		WHERE r.round > 0 AND o.variant = CASE WHEN r.variant LIKE '%_trigger' THEN 'outbox_trigger' ELSE 'outbox' END
-		GROUP BY r.variant ORDER BY 2 DESC;
+		WITH mean AS (SELECT variant, avg(tps)::numeric AS tps FROM result GROUP BY variant)
+		SELECT m.variant, round(m.tps) AS commits_per_s, round(m.tps / o.tps, 2) AS of_outbox
+		FROM mean AS m JOIN mean AS o
+			ON o.variant = CASE WHEN m.variant LIKE '%_trigger' THEN 'outbox_trigger' ELSE 'outbox' END
+		ORDER BY 2 DESC;
 	SQL
+	sleep 1
+	behind "$bell"
 	sql -c "TRUNCATE call, result"
 }
 
