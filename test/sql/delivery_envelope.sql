@@ -60,6 +60,7 @@ SELECT replace(t, '#', '{"version":"0","id":"i","detail-type":"d","source":"s","
 FROM (VALUES
 	('#,"resources":[],"detail":{}'),
 	('#,"resources":[],"detail":{}}}'),
+	('#,"resources":[],"detail":{}]'),
 	('#,"resources":[],"detail":{}} x'),
 	('#,"resources":[],"detail":}'),
 	('#,"resources":["a",],"detail":{}}'),
