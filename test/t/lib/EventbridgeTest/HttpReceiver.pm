@@ -30,7 +30,7 @@ use warnings;
 
 use IO::Socket::INET;
 use JSON::PP;
-use POSIX qw(:signal_h);
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
@@ -47,20 +47,14 @@ sub new
 	}, $class;
 
 	# The child must not run what the test does at its end: that would stop the
-	# test's servers.  A signal may come before it is ready for one, so none is
-	# let through until then.
-	my $term = POSIX::SigSet->new(SIGTERM);
-	POSIX::sigprocmask(SIG_BLOCK, $term);
+	# test's servers.
 	$self->{pid} = fork() // die "could not fork: $!";
 	if ($self->{pid} == 0)
 	{
-		$SIG{TERM} = sub { POSIX::_exit(0); };
-		POSIX::sigprocmask(SIG_UNBLOCK, $term);
 		eval { serve($listener, $self->{file}, @answers); };
 		warn $@;
 		POSIX::_exit(1);
 	}
-	POSIX::sigprocmask(SIG_UNBLOCK, $term);
 	close $listener;
 	return $self;
 }
@@ -131,7 +125,8 @@ sub stop
 {
 	my ($self) = @_;
 	return unless $self->{pid};
-	kill 'TERM', $self->{pid};
+	# Perl puts off what it catches, and would wait for a connection first.
+	kill 'KILL', $self->{pid};
 	waitpid $self->{pid}, 0;
 	delete $self->{pid};
 	return;
