@@ -233,14 +233,14 @@ latencies()
 	sql -c "SELECT format('from put_event to the call, bell %s: median %s ms, 99th percentile %s ms, of %s', '$1',
 		round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY latency)), 2),
 		round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY latency)), 2), count(*)) FROM call"
+	sql -c "TRUNCATE call"
 }
 
-# measure BELL VARIANT...: all of it, the variants beside the outbox
+# measure BELL VARIANT...: the variants beside the outbox, and the worker's end
 measure()
 {
 	local bell=$1 number variant
 	shift
-	latencies "$bell"
 	set -- outbox outbox_trigger "$@"
 	for variant in "$@"; do
 		[ "${writers[$(script_of "$variant")]:-}" ] || start_writers "$(script_of "$variant")"
@@ -266,5 +266,7 @@ measure()
 	sql -c "TRUNCATE call, result"
 }
 
+with_bell latch latencies latch
+with_bell notify latencies notify
 with_bell latch measure latch nothing pg_notify latch latch_insert latch_trigger
 with_bell notify measure notify notify notify_trigger
