@@ -176,12 +176,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 
 		SELECT * FROM eventbridge.delivery_ledger_1 UNION ALL
 		SELECT * FROM eventbridge.delivery_ledger_2),
 	last AS (
-		SELECT DISTINCT ON (l.lane) l.lane, l.batch, l.open || l.batch AS maybe_open,
-			l.to_snapshot, l.to_xid, l.to_no
+		SELECT DISTINCT ON (l.lane) l.lane, l.batch, l.open, l.to_snapshot, l.to_xid, l.to_no
 		FROM ledger AS l WHERE NOT l.done ORDER BY l.lane, l.batch DESC),
 	open AS (
 		SELECT last.lane, min(n.batch) AS batch
-		FROM last, unnest(last.maybe_open) AS n (batch)
+		FROM last, unnest(last.open || last.batch) AS n (batch)
 		WHERE NOT EXISTS (SELECT FROM ledger AS d
 						  WHERE d.lane = last.lane AND d.batch = n.batch AND d.done)
 		GROUP BY last.lane)
@@ -522,19 +521,23 @@ BEGIN
 	EXECUTE format('SELECT EXISTS (SELECT FROM (
 		SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
 		WHERE d.ingestion_time > $1)', set_no) INTO needed USING cutoff;
+	-- asked each second as long as no set can be emptied, so do not read the ledger for nothing
+	IF needed THEN
+		RETURN true;
+	END IF;
 	FOR p IN SELECT * FROM eventbridge.delivery_position LOOP
-		EXIT WHEN needed;
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
 			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no)
 				AND $4 = ANY (d.lanes))', set_no)
 			INTO needed USING p.snapshot, p.xid, p.no, p.lane;
+		IF needed THEN
+			RETURN true;
+		END IF;
 		known_lanes := known_lanes || p.lane;
 	END LOOP;
-	IF NOT needed THEN
-		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
-			WHERE d.xid >= $1 AND (d.ingestion_time > $2 OR NOT d.lanes <@ $3))', set_no)
-			INTO needed USING since, cutoff, known_lanes;
-	END IF;
+	EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
+		WHERE d.xid >= $1 AND (d.ingestion_time > $2 OR NOT d.lanes <@ $3))', set_no)
+		INTO needed USING since, cutoff, known_lanes;
 	RETURN needed;
 END $$;
 COMMENT ON FUNCTION _delivery_log_is_needed(integer, xid8) IS
