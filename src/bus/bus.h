@@ -57,7 +57,8 @@ extern void eb_envelope_format_id(const pg_uuid_t *id, char *buf);
 extern void eb_envelope_format_time(TimestampTz time, char *buf);
 extern JsonbValue *eb_envelope_value(const pg_uuid_t *id,
 									 const EbNewEvent *event);
-extern bool eb_envelope_compact(const char *json, int len, StringInfo out);
+extern bool eb_envelope_compact(const char *json, int len, StringInfo out,
+								JsonbValue **tree);
 
 #define EB_ID_LEN		36		/* of an id as text */
 #define EB_TIME_LEN		64		/* room for a time as text */

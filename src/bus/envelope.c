@@ -3,11 +3,12 @@
  * envelope.c
  *	  The envelope of an event: id, time, text, and value for matching.
  *
- * An event exists in two forms.  For matching it is a value tree around the
- * detail's jsonb.  For delivery it is compact JSON text in AWS's order of keys,
- * in which the detail keeps its own order of keys and its own spelling of
- * numbers and strings; it is not written before somebody reads it, because what
- * it is made of takes half as much to store.
+ * An event exists in three forms.  For matching it is a value tree.  Functions
+ * get it as jsonb, which is made of the same tree.  Everybody else gets compact
+ * JSON text in AWS's order of keys, in which the detail keeps its own order of
+ * keys and its own spelling of numbers and strings.  Neither of the last two is
+ * made before somebody wants it: what they are made of takes half as much to
+ * store.
  *
  * Ids are UUIDs of version 7 (RFC 9562): they begin with the time, so that
  * an index on them grows at its end.  The 12 bits after the version hold the
@@ -40,7 +41,7 @@
 #define MAX_EXPONENT		10000
 
 /* Random bytes are got in such portions; asking costs more than they do. */
-#define RANDOM_POOL_LEN		512
+#define RANDOM_POOL_LEN		2048
 
 /* Fills in random bytes that nobody has seen. */
 static void
@@ -135,6 +136,18 @@ eb_envelope_format_time(TimestampTz time, char *buf)
 	*buf = '\0';
 }
 
+static const char *
+account_of(const EbNewEvent *event)
+{
+	return event->account ? event->account : eb_guc_account_id;
+}
+
+static const char *
+region_of(const EbNewEvent *event)
+{
+	return event->region ? event->region : eb_guc_region;
+}
+
 void
 eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
 {
@@ -151,13 +164,11 @@ eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
 	appendStringInfoString(buf, ",\"source\":");
 	escape_json(buf, event->source);
 	appendStringInfoString(buf, ",\"account\":\"");
-	appendStringInfoString(buf, event->account ? event->account :
-						   eb_guc_account_id);
+	appendStringInfoString(buf, account_of(event));
 	appendStringInfoString(buf, "\",\"time\":\"");
 	appendStringInfoString(buf, time_text);
 	appendStringInfoString(buf, "\",\"region\":\"");
-	appendStringInfoString(buf, event->region ? event->region :
-						   eb_guc_region);
+	appendStringInfoString(buf, region_of(event));
 	appendStringInfoString(buf, "\",\"resources\":");
 	appendStringInfoString(buf, event->resources ? event->resources : "[]");
 	appendStringInfoString(buf, ",\"detail\":");
@@ -173,75 +184,98 @@ set_string(JsonbValue *value, const char *string)
 	value->val.string.len = strlen(string);
 }
 
-static void
-set_binary(JsonbValue *value, Jsonb *jb)
+/*
+ * The members of an envelope, in the order of jsonb, by length and then by bytes:
+ * JsonbValueToJsonb() sorts nothing.
+ */
+enum
 {
-	value->type = jbvBinary;
-	value->val.binary.data = &jb->root;
-	value->val.binary.len = VARSIZE_ANY_EXHDR(jb);
+	MEMBER_ID,
+	MEMBER_TIME,
+	MEMBER_DETAIL,
+	MEMBER_REGION,
+	MEMBER_SOURCE,
+	MEMBER_ACCOUNT,
+	MEMBER_VERSION,
+	MEMBER_RESOURCES,
+	MEMBER_DETAIL_TYPE,
+	NMEMBERS
+};
+
+static const char *const member_names[NMEMBERS] = {
+	"id", "time", "detail", "region", "source", "account", "version",
+	"resources", "detail-type"
+};
+
+/*
+ * The tree of what is stored as text.  Rows of the log that were not written by
+ * us may have anything there.
+ */
+static JsonbValue
+tree_of(const char *text, int len)
+{
+	JsonbValue *tree = eb_jsonb_tree(text, len);
+
+	if (tree == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("part of an event is malformed"),
+				 errdetail("It must be a JSON object or array: %s",
+						   pnstrdup(text, pg_mbcliplen(text, len, 100)))));
+	return *tree;
 }
 
-static Jsonb *
-parse_jsonb(const char *text)
+static JsonbValue
+resources_value(const EbNewEvent *event)
 {
-	return eb_jsonb_from_text(text, strlen(text));
+	JsonbValue	none = {.type = jbvArray};
+
+	return event->resources == NULL ? none :
+		tree_of(event->resources, strlen(event->resources));
 }
 
-/* An empty array, made once. */
-static Jsonb *
-no_resources(void)
-{
-	static Jsonb *empty = NULL;
-
-	if (empty == NULL)
-	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(TopMemoryContext);
-
-		empty = parse_jsonb("[]");
-		MemoryContextSwitchTo(oldcontext);
-	}
-	return empty;
-}
-
-/* The event for the matcher, in the current memory context. */
+/*
+ * The event for the matcher, in the current memory context.  All that it is made
+ * of is used where it is.
+ */
 JsonbValue *
 eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
 {
-	static const char *const keys[] = {
-		"version", "id", "detail-type", "source", "account", "time", "region",
-		"resources", "detail"
-	};
-	JsonbValue *value = palloc0(sizeof(JsonbValue));
-	JsonbPair  *pairs = palloc0(lengthof(keys) * sizeof(JsonbPair));
+	JsonbValue *value = palloc(sizeof(JsonbValue));
+	JsonbPair  *pairs = palloc(NMEMBERS * sizeof(JsonbPair));
 	char	   *id_text = palloc(EB_ID_LEN + 1);
 	char	   *time_text = palloc(EB_TIME_LEN);
 
 	eb_envelope_format_id(id, id_text);
 	eb_envelope_format_time(event->time, time_text);
 
-	for (int i = 0; i < lengthof(keys); i++)
+	for (int i = 0; i < NMEMBERS; i++)
 	{
-		set_string(&pairs[i].key, keys[i]);
+		set_string(&pairs[i].key, member_names[i]);
 		pairs[i].order = i;
 	}
-	set_string(&pairs[0].value, "0");
-	set_string(&pairs[1].value, id_text);
-	set_string(&pairs[2].value, event->detail_type);
-	set_string(&pairs[3].value, event->source);
-	set_string(&pairs[4].value, eb_guc_account_id);
-	set_string(&pairs[5].value, time_text);
-	set_string(&pairs[6].value, eb_guc_region);
-	set_binary(&pairs[7].value,
-			   event->resources ? parse_jsonb(event->resources) :
-			   no_resources());
-	set_binary(&pairs[8].value,
-			   event->detail_jsonb ? event->detail_jsonb :
-			   eb_jsonb_from_text(event->detail, event->detail_len));
+	set_string(&pairs[MEMBER_ID].value, id_text);
+	set_string(&pairs[MEMBER_TIME].value, time_text);
+	pairs[MEMBER_DETAIL].value = event->detail_value ? *event->detail_value :
+		tree_of(event->detail, event->detail_len);
+	set_string(&pairs[MEMBER_REGION].value, region_of(event));
+	set_string(&pairs[MEMBER_SOURCE].value, event->source);
+	set_string(&pairs[MEMBER_ACCOUNT].value, account_of(event));
+	set_string(&pairs[MEMBER_VERSION].value, "0");
+	pairs[MEMBER_RESOURCES].value = resources_value(event);
+	set_string(&pairs[MEMBER_DETAIL_TYPE].value, event->detail_type);
 
 	value->type = jbvObject;
-	value->val.object.nPairs = lengthof(keys);
+	value->val.object.nPairs = NMEMBERS;
 	value->val.object.pairs = pairs;
 	return value;
+}
+
+Jsonb *
+eb_envelope_to_jsonb(const pg_uuid_t *id, const EbNewEvent *event)
+{
+	Assert(event->detail_value == NULL);
+	return JsonbValueToJsonb(eb_envelope_value(id, event));
 }
 
 /* Does type numeric take this number? Refuses some that it would take. */
@@ -264,25 +298,29 @@ number_fits(const char *number, int len)
 }
 
 /*
- * Appends a JSON object without the white space between its tokens.  Returns
- * false, and leaves in out what it may, for anything else than an object that
- * type jsonb takes too: broken JSON, other values, strings with a zero
- * character or half a surrogate pair, numbers beyond all measure, nesting
- * beyond AWS's limit.
+ * Appends a JSON object without the white space between its tokens.  If tree is
+ * not NULL, *tree receives it for the matcher, in the current memory context;
+ * its strings may stand in json.  Returns false, and leaves in out what it may,
+ * for anything else than an object that type jsonb takes too: broken JSON, other
+ * values, strings with a zero character or half a surrogate pair, numbers beyond
+ * all measure, nesting beyond AWS's limit.
  */
 bool
-eb_envelope_compact(const char *json, int len, StringInfo out)
+eb_envelope_compact(const char *json, int len, StringInfo out,
+					JsonbValue **tree)
 {
 	/* Only escapes can be wrong in a string; to resolve them takes time. */
 	JsonLexContext *lex =
 		eb_make_json_lex_context_for(unconstify(char *, json), len,
 									 memchr(json, '\\', len) != NULL);
 	EbJsonGrammar grammar;
+	JsonbParseState *state = NULL;
 
 	enlargeStringInfo(out, len);
 	eb_json_grammar_init(&grammar);
 	for (bool first = true;; first = false)
 	{
+		JsonbIteratorToken place = eb_jsonb_place(&grammar);
 		JsonTokenType token;
 
 		CHECK_FOR_INTERRUPTS();
@@ -301,5 +339,7 @@ eb_envelope_compact(const char *json, int len, StringInfo out)
 			return false;
 		appendBinaryStringInfo(out, lex->token_start,
 							   lex->token_terminator - lex->token_start);
+		if (tree != NULL)
+			*tree = eb_jsonb_push_token(&state, lex, place);
 	}
 }

@@ -17,6 +17,7 @@
 
 #include "bus/bus.h"
 #include "compat.h"
+#include "json/parse.h"
 
 EbPublishSink eb_publish_sink = NULL;
 
@@ -29,67 +30,57 @@ create_work_context(void)
 								 ALLOCSET_DEFAULT_SIZES);
 }
 
-void
-eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
+/* Hands an event over to the sink if a rule of its bus wants it. */
+static void
+publish(const EbPublishedEvent *event)
 {
-	MemoryContext work;
-	MemoryContext oldcontext;
-	EbMatchedTarget *targets;
-	int			ntargets;
-
-	eb_envelope_new_id(id);
-	if (eb_publish_sink == NULL || !eb_bus_has_rules(bus_id))
-		return;
-
-	work = create_work_context();
-	oldcontext = MemoryContextSwitchTo(work);
-	ntargets = eb_bus_matching_targets(bus_id, eb_envelope_value(id, event),
-									   &targets);
-	if (ntargets > 0)
-	{
-		EbPublishedEvent published = {
-			.id = *id,
-			.bus_id = bus_id,
-			.made_of = event,
-			.ingestion_time = GetCurrentTimestamp(),
-			.group_key = event->group_key
-		};
-
-		MemoryContextSwitchTo(oldcontext);
-		eb_publish_sink(&published, targets, ntargets);
-	}
-	MemoryContextSwitchTo(oldcontext);
-	MemoryContextDelete(work);
-}
-
-void
-eb_bus_publish(int64 bus_id, const EbPublishedEvent *event, Jsonb *parsed)
-{
-	MemoryContext work;
-	MemoryContext oldcontext;
+	MemoryContext work = create_work_context();
+	MemoryContext oldcontext = MemoryContextSwitchTo(work);
 	EbMatchedTarget *targets;
 	int			ntargets;
 	JsonbValue	value;
 
+	if (event->made_of != NULL)
+		value = *eb_envelope_value(&event->id, event->made_of);
+	else
+	{
+		Jsonb	   *parsed = eb_jsonb_from_text(event->text, event->text_len);
+
+		value.type = jbvBinary;
+		value.val.binary.data = &parsed->root;
+		value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);
+	}
+	ntargets = eb_bus_matching_targets(event->bus_id, &value, &targets);
+	MemoryContextSwitchTo(oldcontext);
+	if (ntargets > 0)
+		eb_publish_sink(event, targets, ntargets);
+	MemoryContextDelete(work);
+}
+
+void
+eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
+{
+	EbPublishedEvent published = {
+		.bus_id = bus_id,
+		.made_of = event,
+		.group_key = event->group_key
+	};
+
+	eb_envelope_new_id(id);
+	if (eb_publish_sink == NULL)
+		return;
+	published.id = *id;
+	published.ingestion_time = GetCurrentTimestamp();
+	publish(&published);
+}
+
+void
+eb_bus_publish(int64 bus_id, const EbPublishedEvent *event)
+{
+	EbPublishedEvent published = *event;
+
 	if (eb_publish_sink == NULL || !eb_bus_has_rules(bus_id))
 		return;
-
-	work = create_work_context();
-	oldcontext = MemoryContextSwitchTo(work);
-	if (parsed == NULL)
-		parsed = eb_envelope_to_jsonb(event->text, event->text_len);
-	value.type = jbvBinary;
-	value.val.binary.data = &parsed->root;
-	value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);
-	ntargets = eb_bus_matching_targets(bus_id, &value, &targets);
-	if (ntargets > 0)
-	{
-		EbPublishedEvent published = *event;
-
-		published.bus_id = bus_id;
-		MemoryContextSwitchTo(oldcontext);
-		eb_publish_sink(&published, targets, ntargets);
-	}
-	MemoryContextSwitchTo(oldcontext);
-	MemoryContextDelete(work);
+	published.bus_id = bus_id;
+	publish(&published);
 }

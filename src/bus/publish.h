@@ -28,7 +28,10 @@
 /* The number of the bus "default". */
 #define EB_DEFAULT_BUS	1
 
-/* What an event is made of, but for its id and its time of ingestion. */
+/*
+ * What the text of an event is made of, but for its id; and what a new one is
+ * told by.
+ */
 typedef struct EbNewEvent
 {
 	const char *source;
@@ -37,7 +40,8 @@ typedef struct EbNewEvent
 	const char *region;
 	const char *detail;			/* compact text of a JSON object */
 	int			detail_len;
-	Jsonb	   *detail_jsonb;	/* the same, if the caller has it, or NULL */
+	const JsonbValue *detail_value; /* of a new event: the same for the
+									 * matcher, if the caller has it, or NULL */
 	const char *resources;		/* compact text of a JSON array of strings, or
 								 * NULL for none; terminated */
 	TimestampTz time;			/* written in whole seconds, UTC */
@@ -49,7 +53,7 @@ typedef struct EbPublishedEvent
 {
 	pg_uuid_t	id;
 	int64		bus_id;
-	const EbNewEvent *made_of;	/* a new event; or NULL: it has a text */
+	const EbNewEvent *made_of;	/* or NULL: it has a text */
 	const char *text;			/* the envelope: compact JSON text in AWS's
 								 * order of keys; not terminated */
 	int			text_len;
@@ -90,27 +94,23 @@ extern bool eb_bus_allows(int64 bus_id, Oid roleid, EbBusAction action);
 extern bool eb_bus_has_rules(int64 bus_id);
 
 /*
- * Makes an event and puts it on the bus; *id receives its id.  No rights are
- * checked.
+ * Makes an event and puts it on the bus, which should have rules; *id receives
+ * its id.  No rights are checked.
  */
 extern void eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id);
 
 /*
- * Puts an event that has its envelope already (one that a rule forwards) on
- * the bus bus_id (event->bus_id is ignored); parsed is the envelope as jsonb,
- * or NULL.  No rights are checked, and no hops.
+ * Puts an event that a rule forwards on the bus bus_id (event->bus_id is
+ * ignored).  No rights are checked, and no hops.
  */
-extern void eb_bus_publish(int64 bus_id, const EbPublishedEvent *event,
-						   Jsonb *parsed);
+extern void eb_bus_publish(int64 bus_id, const EbPublishedEvent *event);
 
 /* Appends the text of an event: compact JSON in AWS's order of keys. */
 extern void eb_envelope_write(StringInfo buf, const pg_uuid_t *id,
 							  const EbNewEvent *event);
 
-/*
- * The text of an event, or any other that type jsonb takes, as jsonb, in the
- * current memory context.  Raises the errors of jsonb_in().
- */
-extern Jsonb *eb_envelope_to_jsonb(const char *text, int len);
+/* The same as jsonb, in the current memory context; not with detail_value. */
+extern Jsonb *eb_envelope_to_jsonb(const pg_uuid_t *id,
+								   const EbNewEvent *event);
 
 #endif							/* EB_PUBLISH_H */

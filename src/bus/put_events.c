@@ -58,6 +58,7 @@ typedef struct Entry
 	const char *resources;
 	const char *group_key;
 	Slice		detail;			/* text that should be an object */
+	JsonbValue *detail_value;	/* the same, where it came as an object */
 	bool		has_detail;		/* there is one, of whatever kind */
 	bool		has_time;
 	TimestampTz time;
@@ -107,37 +108,48 @@ find_bus(BusMemo *memo, const char *name_or_arn)
 	return memo->allowed;
 }
 
+/* What an entry cannot do without and does not have, as AWS says it; or NULL. */
+static const char *
+missing_argument(const Entry *entry)
+{
+	if (entry->source == NULL || entry->source[0] == '\0')
+		return "Parameter Source is not valid. Reason: Source is a required argument.";
+	if (entry->detail_type == NULL || entry->detail_type[0] == '\0')
+		return "Parameter DetailType is not valid. Reason: DetailType is a required argument.";
+	if (!entry->has_detail)
+		return "Parameter Detail is not valid. Reason: Detail is a required argument.";
+	return NULL;
+}
+
 /*
  * Checks an entry and puts it on its bus.  On success *id is the new event's
  * id, else the fault is returned.  An unknown bus is no fault: the event has
  * an id, and nobody gets it.
  */
 static EntryFault
-put_entry(const Entry *entry, Jsonb *detail_jsonb, BusMemo *memo,
-		  pg_uuid_t *id)
+put_entry(const Entry *entry, BusMemo *memo, pg_uuid_t *id)
 {
 	EbNewEvent	event = {0};
 	StringInfoData detail;
+	JsonbValue *detail_tree = NULL;
+	const char *missing = missing_argument(entry);
+	bool		allowed;
+	bool		wanted;
 
-	if (entry->source == NULL || entry->source[0] == '\0')
-		return fault(invalid_argument,
-					 "Parameter Source is not valid. Reason: Source is a required argument.");
-	if (entry->detail_type == NULL || entry->detail_type[0] == '\0')
-		return fault(invalid_argument,
-					 "Parameter DetailType is not valid. Reason: DetailType is a required argument.");
-	if (!entry->has_detail)
-		return fault(invalid_argument,
-					 "Parameter Detail is not valid. Reason: Detail is a required argument.");
+	if (missing != NULL)
+		return fault(invalid_argument, missing);
+	allowed = find_bus(memo, entry->bus ? entry->bus : "default");
+	wanted = allowed && eb_bus_has_rules(memo->bus_id);
 	initStringInfo(&detail);
 	if (entry->detail.data == NULL ||
-		!eb_envelope_compact(entry->detail.data, entry->detail.len, &detail))
+		!eb_envelope_compact(entry->detail.data, entry->detail.len, &detail,
+							 wanted && !entry->detail_value ? &detail_tree : NULL))
 		return fault(malformed_detail, "Detail is malformed.");
-
-	if (!find_bus(memo, entry->bus ? entry->bus : "default"))
+	if (!allowed)
 		return fault("AccessDeniedException",
 					 psprintf("permission denied for event bus \"%s\"",
 							  eb_bus_name_of_arn(memo->name)));
-	if (memo->bus_id == 0)
+	if (!wanted)
 	{
 		eb_envelope_new_id(id);
 		return fault(NULL, NULL);
@@ -147,7 +159,7 @@ put_entry(const Entry *entry, Jsonb *detail_jsonb, BusMemo *memo,
 	event.detail_type = entry->detail_type;
 	event.detail = detail.data;
 	event.detail_len = detail.len;
-	event.detail_jsonb = detail_jsonb;
+	event.detail_value = entry->detail_value ? entry->detail_value : detail_tree;
 	event.resources = entry->resources;
 	event.time = entry->has_time ? entry->time :
 		GetCurrentStatementStartTimestamp();
@@ -264,7 +276,23 @@ read_time(int index, const JsonbValue *value)
 	return result;
 }
 
-/* The detail's text: that of a string, or of an object. */
+/* A detail that came as an object; written is its text, where known. */
+static void
+set_detail_object(Entry *entry, JsonbContainer *object, int len, Slice written)
+{
+	entry->detail_value = palloc(sizeof(JsonbValue));
+	entry->detail_value->type = jbvBinary;
+	entry->detail_value->val.binary.data = object;
+	entry->detail_value->val.binary.len = len;
+	entry->detail = written;
+	if (written.data == NULL)
+	{
+		entry->detail.data = JsonbToCString(NULL, object, len);
+		entry->detail.len = strlen(entry->detail.data);
+	}
+}
+
+/* The detail: the text of a string, or an object. */
 static void
 read_detail(Entry *entry, const JsonbValue *value, Slice written)
 {
@@ -274,17 +302,10 @@ read_detail(Entry *entry, const JsonbValue *value, Slice written)
 		entry->detail.data = value->val.string.val;
 		entry->detail.len = value->val.string.len;
 	}
-	else if (value->type != jbvBinary ||
-			 !JsonContainerIsObject(value->val.binary.data))
-		return;
-	else if (written.data != NULL)
-		entry->detail = written;
-	else
-	{
-		entry->detail.data = JsonbToCString(NULL, value->val.binary.data,
-											value->val.binary.len);
-		entry->detail.len = strlen(entry->detail.data);
-	}
+	else if (value->type == jbvBinary &&
+			 JsonContainerIsObject(value->val.binary.data))
+		set_detail_object(entry, value->val.binary.data,
+						  value->val.binary.len, written);
 }
 
 static bool
@@ -486,7 +507,7 @@ put_entries(Jsonb *request, char *json, int json_len)
 		MemoryContextSwitchTo(result_context);
 		find_bus(&memo, entry.bus ? entry.bus : "default");
 		MemoryContextSwitchTo(entry_context);
-		refused = put_entry(&entry, NULL, &memo, &id);
+		refused = put_entry(&entry, &memo, &id);
 		MemoryContextSwitchTo(result_context);
 
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
@@ -575,31 +596,29 @@ resources_argument(FunctionCallInfo fcinfo, int n)
 
 /*
  * put_event(source, detail_type, detail, event_bus_name, resources,
- * event_time, group_key): as put_events() with one entry, but what is wrong
- * with it is an error.
+ * event_time, group_key): as put_events() with one entry, of which the detail is
+ * there, but what is wrong with it is an error.
  */
 static pg_uuid_t *
-put_one(FunctionCallInfo fcinfo, Slice detail, Jsonb *detail_jsonb)
+put_one(FunctionCallInfo fcinfo, Entry *entry)
 {
-	Entry		entry = {0};
 	EntryFault	refused;
 	BusMemo		memo = {0};
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	entry.source = string_argument(fcinfo, 0);
-	entry.detail_type = string_argument(fcinfo, 1);
-	entry.detail = detail;
-	entry.has_detail = detail.data != NULL;
-	entry.bus = string_argument(fcinfo, 3);
-	entry.resources = resources_argument(fcinfo, 4);
+	entry->source = string_argument(fcinfo, 0);
+	entry->detail_type = string_argument(fcinfo, 1);
+	entry->has_detail = !PG_ARGISNULL(2);
+	entry->bus = string_argument(fcinfo, 3);
+	entry->resources = resources_argument(fcinfo, 4);
 	if (!PG_ARGISNULL(5))
 	{
-		entry.has_time = true;
-		entry.time = check_time(PG_GETARG_TIMESTAMPTZ(5));
+		entry->has_time = true;
+		entry->time = check_time(PG_GETARG_TIMESTAMPTZ(5));
 	}
-	entry.group_key = string_argument(fcinfo, 6);
+	entry->group_key = string_argument(fcinfo, 6);
 
-	refused = put_entry(&entry, detail_jsonb, &memo, id);
+	refused = put_entry(entry, &memo, id);
 	if (refused.code != NULL)
 		ereport(ERROR,
 				(errcode(strcmp(refused.code, invalid_argument) == 0 ?
@@ -616,32 +635,32 @@ put_one(FunctionCallInfo fcinfo, Slice detail, Jsonb *detail_jsonb)
 Datum
 eb_put_event_text(PG_FUNCTION_ARGS)
 {
-	Slice		detail = {NULL, 0};
+	Entry		entry = {0};
 
 	if (!PG_ARGISNULL(2))
 	{
-		text	   *arg = PG_GETARG_TEXT_PP(2);
+		text	   *detail = PG_GETARG_TEXT_PP(2);
 
-		detail.data = VARDATA_ANY(arg);
-		detail.len = VARSIZE_ANY_EXHDR(arg);
+		entry.detail.data = VARDATA_ANY(detail);
+		entry.detail.len = VARSIZE_ANY_EXHDR(detail);
 	}
-	PG_RETURN_UUID_P(put_one(fcinfo, detail, NULL));
+	PG_RETURN_UUID_P(put_one(fcinfo, &entry));
 }
 
-/* put_event() with detail of type jsonb */
+/* put_event() with detail of type jsonb; its text tells if it is no object. */
 Datum
 eb_put_event_jsonb(PG_FUNCTION_ARGS)
 {
-	Slice		detail = {NULL, 0};
-	Jsonb	   *arg = NULL;
+	Entry		entry = {0};
+	Slice		none = {NULL, 0};
 
 	if (!PG_ARGISNULL(2))
 	{
-		arg = PG_GETARG_JSONB_P(2);
-		detail.data = JsonbToCString(NULL, &arg->root, VARSIZE(arg));
-		detail.len = strlen(detail.data);
+		Jsonb	   *detail = PG_GETARG_JSONB_P(2);
+
+		set_detail_object(&entry, &detail->root, VARSIZE_ANY_EXHDR(detail), none);
 	}
-	PG_RETURN_UUID_P(put_one(fcinfo, detail, arg));
+	PG_RETURN_UUID_P(put_one(fcinfo, &entry));
 }
 
 /* ---------------------------- matching_rules --------------------------- */

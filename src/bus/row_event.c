@@ -192,10 +192,10 @@ stored_columns(TupleDesc desc)
 	return stored == desc ? desc : BlessTupleDesc(stored);
 }
 
-/* The compact text of the event's detail. */
+/* The compact text of the event's detail, and the same for the matcher. */
 static void
-write_detail(StringInfo buf, const Trigger *trigger, HeapTuple row,
-			 TupleDesc desc)
+write_detail(StringInfo buf, JsonbValue **tree, const Trigger *trigger,
+			 HeapTuple row, TupleDesc desc)
 {
 	const char *value = find_argument(trigger, ARG_DETAIL);
 	char	   *json;
@@ -211,7 +211,7 @@ write_detail(StringInfo buf, const Trigger *trigger, HeapTuple row,
 	else
 		json = argument_value(trigger, ARG_DETAIL, row, desc);
 
-	if (json == NULL || !eb_envelope_compact(json, strlen(json), buf))
+	if (json == NULL || !eb_envelope_compact(json, strlen(json), buf, tree))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("Detail is malformed."),
@@ -267,6 +267,7 @@ eb_put_row_event(PG_FUNCTION_ARGS)
 	char	   *resource;
 	int64		bus_id;
 	StringInfoData detail;
+	JsonbValue *detail_tree;
 	EbNewEvent	event = {0};
 	pg_uuid_t	id;
 
@@ -301,9 +302,10 @@ eb_put_row_event(PG_FUNCTION_ARGS)
 	event.source = required_value(trigger, ARG_SOURCE, row, desc);
 	event.detail_type = required_value(trigger, ARG_DETAIL_TYPE, row, desc);
 	initStringInfo(&detail);
-	write_detail(&detail, trigger, row, desc);
+	write_detail(&detail, &detail_tree, trigger, row, desc);
 	event.detail = detail.data;
 	event.detail_len = detail.len;
+	event.detail_value = detail_tree;
 	resource = argument_value(trigger, ARG_RESOURCES, row, desc);
 	if (resource != NULL)
 	{

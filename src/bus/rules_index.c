@@ -60,7 +60,7 @@ copy_name(int row, int column)
 	return memcpy(SPI_palloc(size), value, size);
 }
 
-/* The event as a value for the query; an envelope's pairs come in any order. */
+/* The event as a value for the query; its detail may be jsonb already. */
 static Jsonb *
 copy_event(const JsonbValue *event)
 {

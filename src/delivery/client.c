@@ -168,7 +168,7 @@ hand_over(Claim *claim, int64 retry_id, int attempt,
 	values[CLAIM_EVENT_ID] = UUIDPGetDatum(&invocation->row->event_id);
 	values[CLAIM_TARGET_ID] = Int64GetDatum(target->target_id);
 	values[CLAIM_TARGET_ARN] = CStringGetTextDatum(target->target_arn);
-	values[CLAIM_INPUT] = CStringGetTextDatum(invocation->input);
+	values[CLAIM_INPUT] = CStringGetTextDatum(eb_invocation_input(invocation));
 	memcpy(&values[CLAIM_KIND], place->values, sizeof(place->values));
 	memcpy(&nulls[CLAIM_KIND], place->nulls, sizeof(place->nulls));
 	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc,

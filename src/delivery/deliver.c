@@ -62,10 +62,11 @@ predefined_variables(const EbTarget *target, const EbLogRow *row)
  * caught in a subtransaction, and its message returned in *fault.
  */
 static char *
-fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
+fill_template(const EbTarget *target, EbLogRow *row, char **fault)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
+	char	   *text = eb_log_row_text(row);
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -75,7 +76,7 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
 	{
 		EbJson		event;
 
-		eb_json_from_text(&event, row->event, row->event_len);
+		eb_json_from_text(&event, text, strlen(text));
 		eb_template_fill(target->template, &event,
 						 predefined_variables(target, row), &out);
 		ReleaseCurrentSubTransaction();
@@ -104,9 +105,9 @@ fill_template(const EbTarget *target, const EbLogRow *row, char **fault)
  * a template has it.  The event is compact, and so is whatever is found in it.
  */
 static char *
-value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
+value_at_path(const EbTarget *target, EbLogRow *row, char **fault)
 {
-	EbJson		event = {.text = row->event,.len = row->event_len};
+	EbJson		event = {.text = eb_log_row_text(row)};
 	EbJson		found;
 
 	if (target->path == NULL)
@@ -115,14 +116,18 @@ value_at_path(const EbTarget *target, const EbLogRow *row, char **fault)
 						  target->input_path);
 		return NULL;
 	}
+	event.len = strlen(event.text);
 	if (!eb_path_get(target->path, &event, &found))
 		return "\"\"";
 	return pnstrdup(found.text, found.len);
 }
 
-/* What the target receives of the event; NULL and *fault if nothing can be. */
+/*
+ * What the target receives: NULL for the whole event.  If there is nothing that
+ * it could receive, *fault says why.
+ */
 static char *
-target_input(const EbTarget *target, const EbLogRow *row, char **fault)
+target_input(const EbTarget *target, EbLogRow *row, char **fault)
 {
 	if (target->input != NULL)
 		return target->input;
@@ -135,7 +140,15 @@ target_input(const EbTarget *target, const EbLogRow *row, char **fault)
 	}
 	if (target->template != NULL)
 		return fill_template(target, row, fault);
-	return row->event;
+	return NULL;
+}
+
+/* The same as text. */
+char *
+eb_invocation_input(const EbInvocation *invocation)
+{
+	return invocation->input != NULL ? invocation->input :
+		eb_log_row_text(invocation->row);
 }
 
 /* ---- invoking it ---- */
@@ -254,8 +267,9 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 {
 	EbPublishedEvent event = {
 		.id = row->event_id,
-		.text = row->event,
-		.text_len = row->event_len,
+		.made_of = row->made_of,
+		.text = row->text,
+		.text_len = row->made_of == NULL ? strlen(row->text) : 0,
 		.ingestion_time = GetCurrentTimestamp(),
 		.group_key = row->group_key,
 		.hops = row->hops + 1
@@ -268,7 +282,7 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 			   psprintf("the event has been forwarded %d times", row->hops));
 		return;
 	}
-	eb_bus_publish(target->resource_id, &event, NULL);
+	eb_bus_publish(target->resource_id, &event);
 	outcome->result = EB_DELIVERED;
 }
 
@@ -284,16 +298,16 @@ deliver_inside(EbInvocation *invocation)
 	switch (target->kind)
 	{
 		case EB_TARGET_QUEUE:
-			send_message(target, row, invocation->input);
+			send_message(target, row, eb_invocation_input(invocation));
 			break;
 		case EB_TARGET_LOG_GROUP:
 			store(&log_plan, "INSERT INTO eventbridge.log_event"
 				  " (log_group_id, message)"
 				  " SELECT $1, $2 WHERE $3 IS NOT NULL",
-				  target, row, invocation->input);
+				  target, row, eb_invocation_input(invocation));
 			break;
 		case EB_TARGET_CHANNEL:
-			notify(target, row, invocation->input);
+			notify(target, row, eb_invocation_input(invocation));
 			break;
 		case EB_TARGET_BUS:
 			forward(target, row, &invocation->outcome);
@@ -315,7 +329,7 @@ eb_target_prepare(EbInvocation *invocation, Oid lane)
 	char	   *fault = NULL;
 
 	memset(outcome, 0, sizeof(EbOutcome));
-	invocation->input = invocation->row->event;
+	invocation->input = NULL;
 	if (!target->exists)
 	{
 		outcome->result = EB_GONE;
@@ -328,9 +342,8 @@ eb_target_prepare(EbInvocation *invocation, Oid lane)
 	}
 
 	invocation->input = target_input(target, invocation->row, &fault);
-	if (invocation->input == NULL)
+	if (fault != NULL)
 	{
-		invocation->input = invocation->row->event;
 		refuse(outcome, "INVALID_JSON", fault);
 		return false;
 	}

@@ -42,8 +42,9 @@ typedef struct EbLogRow
 	int64	   *all_target_ids; /* those of other lanes as well: rule by rule */
 	char	   *group_key;		/* or NULL */
 	int64		order_xid;		/* with a group: see order.c */
-	char	   *event;			/* terminated */
-	int			event_len;
+	const struct EbNewEvent *made_of;	/* or NULL: it has a text */
+	char	   *text;			/* terminated; NULL: see eb_log_row_text() */
+	int			size;			/* bytes, about, of the event */
 } EbLogRow;
 
 /* What lies between two positions for one lane. */
@@ -141,8 +142,8 @@ typedef struct EbOutcome
 typedef struct EbInvocation
 {
 	EbTarget   *target;
-	const EbLogRow *row;
-	char	   *input;
+	EbLogRow   *row;
+	char	   *input;			/* NULL: the whole event */
 	Jsonb	   *input_jsonb;	/* instead of input; or NULL */
 	bool		wants_result;	/* of a function that returns jsonb */
 	Jsonb	   *result;			/* or NULL */
@@ -196,7 +197,7 @@ extern void eb_ledger_settled(Oid lane, int64 *before_batch,
 /* order.c */
 extern bool eb_order_applies(const EbTarget *target, const EbLogRow *row);
 extern void eb_order_insert(const EbBatch *batch, const EbTarget *target,
-							const EbLogRow *row);
+							EbLogRow *row);
 extern void eb_order_forget(Oid lane);
 extern void eb_order_lock(Oid lane);
 extern int	eb_order_lock_due(Oid lane, int limit, Datum *ids);
@@ -212,7 +213,12 @@ extern HTAB *eb_targets_create(void);
 extern EbTarget *eb_targets_get(HTAB *targets, int64 target_id);
 extern EbTargetKind eb_target_kind(const char *kind);
 
+/* log_row.c */
+extern char *eb_log_row_text(EbLogRow *row);
+extern Jsonb *eb_log_row_jsonb(const EbLogRow *row);
+
 /* deliver.c */
+extern char *eb_invocation_input(const EbInvocation *invocation);
 extern bool eb_target_prepare(EbInvocation *invocation, Oid lane);
 extern void eb_target_deliver(EbInvocation *invocation);
 
@@ -222,7 +228,7 @@ extern void eb_invoke_procedure(EbInvocation *invocation,
 								const EbRetry *claimed, int nclaimed);
 
 /* retry.c */
-extern int64 eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row,
+extern int64 eb_retry_insert(int64 target_id, Oid lane, EbLogRow *row,
 							 int attempts, int64 delay, const char *code,
 							 const char *message);
 extern int	eb_retry_claim(Oid lane, int limit, EbRetry *retries);

@@ -50,9 +50,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
-#include "bus/publish.h"
 #include "compat.h"
 #include "delivery/delivery.h"
+#include "json/parse.h"
 
 static TimeoutId invocation_timer = MAX_TIMEOUTS;
 static bool timer_runs = false; /* whatever the setting has become since */
@@ -101,8 +101,10 @@ input_argument(const EbInvocation *invocation)
 {
 	if (invocation->input_jsonb != NULL)
 		return JsonbPGetDatum(invocation->input_jsonb);
-	return JsonbPGetDatum(eb_envelope_to_jsonb(invocation->input,
-											   strlen(invocation->input)));
+	if (invocation->input == NULL)
+		return JsonbPGetDatum(eb_log_row_jsonb(invocation->row));
+	return JsonbPGetDatum(eb_jsonb_from_text(invocation->input,
+											 strlen(invocation->input)));
 }
 
 /*

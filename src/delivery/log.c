@@ -224,15 +224,14 @@ take_row(EbBatch *batch, LogCursor *cursor)
 			row->ingestion_time =
 				DatumGetTimestampTz(values[LOG_INGESTION_TIME - 1]);
 			row->hops = DatumGetInt32(values[LOG_HOPS - 1]);
-			row->event = eb_log_row_text(values, nulls);
-			row->event_len = strlen(row->event);
+			eb_log_row_read(row, values, nulls);
 			if (!nulls[LOG_GROUP_KEY - 1])
 				row->group_key =
 					TextDatumGetCString(values[LOG_GROUP_KEY - 1]);
 			if (!nulls[LOG_ORDER_XID - 1])
 				row->order_xid = DatumGetInt64(values[LOG_ORDER_XID - 1]);
 			batch->rows = lappend(batch->rows, row);
-			batch->nbytes += row->event_len;
+			batch->nbytes += row->size;
 		}
 		row->target_ids[row->ntargets++] = target[i];
 		batch->ndeliveries++;

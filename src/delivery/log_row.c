@@ -5,10 +5,12 @@
  *
  * Writers pay for the log by the byte: for WAL, and for pages that nobody has
  * touched before.  So a new event is stored as what its envelope is made of,
- * which is half as long as its text; whoever reads the row writes the text.
+ * which is half as long as its text.  Who reads the row makes of that what the
+ * target wants: jsonb for a function, for all others the text.
  *
- * An event that a rule forwards to another bus, or that a pipe leaves to the
- * client program, has a text already.  That is stored as it is, in the column
+ * What a pipe leaves to the client program is a text and nothing else.  So is an
+ * event that a rule forwards at the second attempt, or later: a row of
+ * delivery_retry has its text.  Such a text is stored as it is, in the column
  * "event", which is null otherwise.
  *
  *-------------------------------------------------------------------------
@@ -20,12 +22,14 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "compat.h"
 #include "delivery/delivery.h"
 #include "delivery/log_row.h"
+#include "json/parse.h"
 #include "settings.h"
 
 /* What an envelope takes beside its parts of variable length, as a rule. */
@@ -142,77 +146,108 @@ get_text(const Datum *values, const bool *nulls, int column)
 		TextDatumGetCString(values[column - 1]);
 }
 
-/* Writes the text of an event, in the current memory context. */
-static char *
-write_event(const pg_uuid_t *id, const EbNewEvent *event)
+/* The string of a column, not terminated. */
+static const char *
+get_text_with_len(const Datum *values, int column, int *len)
 {
-	StringInfoData buf;
+	text	   *value = DatumGetTextPP(values[column - 1]);
 
-	buf.len = 0;
-	buf.maxlen = ENVELOPE_LEN + strlen(event->source) +
-		strlen(event->detail_type) + event->detail_len +
-		(event->resources ? strlen(event->resources) : 0);
-	buf.data = palloc(buf.maxlen);
-	eb_envelope_write(&buf, id, event);
-	return buf.data;
+	*len = VARSIZE_ANY_EXHDR(value);
+	if ((Pointer) value != DatumGetPointer(values[column - 1]))
+		return VARDATA_ANY(value);
+	return memcpy(palloc(*len), VARDATA_ANY(value), *len);
 }
 
-/* The text of the event in a row, in the current memory context. */
-char *
-eb_log_row_text(const Datum *values, const bool *nulls)
+/* What the text of the event is made of; *size receives how long it is, about. */
+static EbNewEvent *
+get_envelope(const Datum *values, const bool *nulls, int *size)
 {
-	EbNewEvent	event = {0};
-	text	   *detail;
-	char	   *result;
-
-	if (!nulls[LOG_EVENT - 1])
-		return TextDatumGetCString(values[LOG_EVENT - 1]);
+	EbNewEvent *event = palloc0(sizeof(EbNewEvent));
 
 	for (int column = LOG_SOURCE; column <= LOG_DETAIL; column++)
 		if (nulls[column - 1] && column != LOG_RESOURCES)
 			elog(ERROR, "malformed row in the delivery log");
-	detail = DatumGetTextPP(values[LOG_DETAIL - 1]);
-	event.time = DatumGetTimestampTz(values[LOG_EVENT_TIME - 1]);
-	event.source = get_text(values, nulls, LOG_SOURCE);
-	event.detail_type = get_text(values, nulls, LOG_DETAIL_TYPE);
-	event.account = get_text(values, nulls, LOG_ACCOUNT);
-	event.region = get_text(values, nulls, LOG_REGION);
-	event.resources = get_text(values, nulls, LOG_RESOURCES);
-	event.detail = VARDATA_ANY(detail);
-	event.detail_len = VARSIZE_ANY_EXHDR(detail);
-	result = write_event(DatumGetUUIDP(values[LOG_EVENT_ID - 1]), &event);
+	event->time = DatumGetTimestampTz(values[LOG_EVENT_TIME - 1]);
+	event->source = get_text(values, nulls, LOG_SOURCE);
+	event->detail_type = get_text(values, nulls, LOG_DETAIL_TYPE);
+	event->account = get_text(values, nulls, LOG_ACCOUNT);
+	event->region = get_text(values, nulls, LOG_REGION);
+	event->resources = get_text(values, nulls, LOG_RESOURCES);
+	event->detail = get_text_with_len(values, LOG_DETAIL, &event->detail_len);
+	*size = ENVELOPE_LEN + strlen(event->source) + strlen(event->detail_type) +
+		(event->resources ? strlen(event->resources) : 0) + event->detail_len;
+	return event;
+}
 
-	pfree(unconstify(char *, event.source));
-	pfree(unconstify(char *, event.detail_type));
-	pfree(unconstify(char *, event.account));
-	pfree(unconstify(char *, event.region));
-	if (event.resources != NULL)
-		pfree(unconstify(char *, event.resources));
-	if ((Pointer) detail != DatumGetPointer(values[LOG_DETAIL - 1]))
-		pfree(detail);
-	return result;
+/*
+ * Reads the event of a row, in the current memory context.  Its id, and all that
+ * is not of the event itself, is for the caller to read.
+ */
+void
+eb_log_row_read(EbLogRow *row, const Datum *values, const bool *nulls)
+{
+	if (nulls[LOG_EVENT - 1])
+		row->made_of = get_envelope(values, nulls, &row->size);
+	else
+	{
+		row->text = TextDatumGetCString(values[LOG_EVENT - 1]);
+		row->size = strlen(row->text);
+	}
+}
+
+/* The event's text.  It stays with the row, whatever the current context is. */
+char *
+eb_log_row_text(EbLogRow *row)
+{
+	StringInfoData buf;
+	MemoryContext oldcontext;
+
+	if (row->text != NULL)
+		return row->text;
+	oldcontext = MemoryContextSwitchTo(GetMemoryChunkContext(unconstify(EbNewEvent *, row->made_of)));
+	buf.len = 0;
+	buf.maxlen = row->size;
+	buf.data = palloc(buf.maxlen);
+	eb_envelope_write(&buf, &row->event_id, row->made_of);
+	MemoryContextSwitchTo(oldcontext);
+	row->text = buf.data;
+	return row->text;
+}
+
+/*
+ * The event as jsonb, in the current memory context.  If somebody else than we
+ * has written the row, and it is no JSON, an error.
+ */
+Jsonb *
+eb_log_row_jsonb(const EbLogRow *row)
+{
+	if (row->made_of != NULL)
+		return eb_envelope_to_jsonb(&row->event_id, row->made_of);
+	return eb_jsonb_from_text(row->text, strlen(row->text));
 }
 
 /*
  * _event_text(event_id uuid, event_time timestamptz, source text,
  * detail_type text, account text, region text, resources text, detail text):
- * the same for SQL.
+ * the text of an event in such columns.
  */
 Datum
 eb_event_text(PG_FUNCTION_ARGS)
 {
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
+	EbLogRow	row = {0};
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	memset(nulls, true, sizeof(nulls));
-	values[LOG_EVENT_ID - 1] = PG_GETARG_DATUM(0);
+	row.event_id = *PG_GETARG_UUID_P(0);
 	values[LOG_EVENT_TIME - 1] = PG_GETARG_DATUM(1);
 	for (int i = 0; i < LOG_NATTS - LOG_EVENT; i++)
 	{
 		nulls[LOG_SOURCE - 1 + i] = PG_ARGISNULL(2 + i);
 		values[LOG_SOURCE - 1 + i] = PG_GETARG_DATUM(2 + i);
 	}
-	PG_RETURN_TEXT_P(cstring_to_text(eb_log_row_text(values, nulls)));
+	eb_log_row_read(&row, values, nulls);
+	PG_RETURN_TEXT_P(cstring_to_text(eb_log_row_text(&row)));
 }

@@ -9,6 +9,7 @@
 #define EB_LOG_ROW_H
 
 #include "bus/publish.h"
+#include "delivery/delivery.h"
 
 /* Columns of delivery_log_N, in the order of sql/parts/delivery.sql. */
 enum
@@ -38,6 +39,7 @@ extern void eb_log_row_form(const EbPublishedEvent *event, int32 no,
 							const EbMatchedTarget *targets, const Oid *lanes,
 							int ntargets, Datum *values, bool *nulls);
 extern void eb_log_row_free(const Datum *values, const bool *nulls);
-extern char *eb_log_row_text(const Datum *values, const bool *nulls);
+extern void eb_log_row_read(EbLogRow *row, const Datum *values,
+							const bool *nulls);
 
 #endif							/* EB_LOG_ROW_H */

@@ -59,7 +59,7 @@ eb_order_applies(const EbTarget *target, const EbLogRow *row)
 /* Has a delivery of the batch wait for its turn. */
 void
 eb_order_insert(const EbBatch *batch, const EbTarget *target,
-				const EbLogRow *row)
+				EbLogRow *row)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, OIDOID, UUIDOID, INT8OID, INT4OID,
@@ -73,7 +73,7 @@ eb_order_insert(const EbBatch *batch, const EbTarget *target,
 		Int32GetDatum(row->hops),
 		TimestampTzGetDatum(row->ingestion_time),
 		CStringGetTextDatum(row->group_key),
-		CStringGetTextDatum(row->event),
+		CStringGetTextDatum(eb_log_row_text(row)),
 		Int64GetDatum(at_home ? row->order_xid : 0),
 		Int32GetDatum(row->no),
 		Int64GetDatum(at_home ? batch->number : 0)

@@ -23,7 +23,7 @@
 
 /* A delivery that is to be tried (again) after the delay.  Returns its id. */
 int64
-eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
+eb_retry_insert(int64 target_id, Oid lane, EbLogRow *row, int attempts,
 				int64 delay, const char *code, const char *message)
 {
 	static SPIPlanPtr plan = NULL;
@@ -38,7 +38,7 @@ eb_retry_insert(int64 target_id, Oid lane, const EbLogRow *row, int attempts,
 		Int32GetDatum(row->hops),
 		TimestampTzGetDatum(row->ingestion_time),
 		eb_text_or_null(row->group_key, &nulls[6]),
-		CStringGetTextDatum(row->event),
+		CStringGetTextDatum(eb_log_row_text(row)),
 		Int32GetDatum(attempts),
 		TimestampTzGetDatum(GetCurrentTimestamp() + delay),
 		eb_text_or_null(code, &nulls[10]),
@@ -137,8 +137,8 @@ read_retry(EbRetry *retry, uint64 row)
 	retry->row.hops = DatumGetInt32(eb_result(row, 5, &isnull));
 	retry->row.ingestion_time = DatumGetTimestampTz(eb_result(row, 6, &isnull));
 	retry->row.group_key = eb_result_text(row, 7);
-	retry->row.event = eb_result_text(row, 8);
-	retry->row.event_len = strlen(retry->row.event);
+	retry->row.text = eb_result_text(row, 8);
+	retry->row.size = strlen(retry->row.text);
 	retry->attempts = DatumGetInt32(eb_result(row, 9, &isnull));
 	retry->ordered = eb_result_bool(row, 10);
 }

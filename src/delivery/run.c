@@ -38,7 +38,7 @@
  * Deliveries of a batch: bounds how much is done again after a crash.  Events
  * that are long make it end earlier; see log.c.
  */
-#define BATCH_DELIVERIES	1000
+#define BATCH_DELIVERIES	2000
 
 /* What these take, when they are small. */
 #define BATCH_MEMORY		(1024 * 1024)
@@ -168,7 +168,7 @@ deliver_batch(const EbBatch *batch)
 			else
 			{
 				group->count++;
-				group->bytes += row->event_len;
+				group->bytes += row->size;
 				if (batch->lane != EB_LANE_ANY && !group_is_full(group))
 					continue;
 				deliver_group(batch, group);
@@ -262,7 +262,7 @@ run_batches(Oid lane, int64 max_deliveries, bool *closes)
  * procedure and procedures may commit, does nothing and returns false.
  */
 static bool
-deliver_retry(Oid lane, const EbRetry *retry, bool procedures_may_commit)
+deliver_retry(Oid lane, EbRetry *retry, bool procedures_may_commit)
 {
 	HTAB	   *targets = eb_targets_create();
 	EbInvocation invocation = {
@@ -288,7 +288,7 @@ deliver_retry(Oid lane, const EbRetry *retry, bool procedures_may_commit)
  * settles it in whatever transaction that ended in.
  */
 static void
-deliver_by_procedure(Oid lane, const EbRetry *retries, int nretries)
+deliver_by_procedure(Oid lane, EbRetry *retries, int nretries)
 {
 	MemoryContext context = CurrentMemoryContext;
 	HTAB	   *targets = eb_targets_create();
@@ -300,7 +300,8 @@ deliver_by_procedure(Oid lane, const EbRetry *retries, int nretries)
 
 	if (eb_target_prepare(&invocation, lane))
 	{
-		invocation.input = pstrdup(invocation.input);
+		if (invocation.input != NULL)
+			invocation.input = pstrdup(invocation.input);
 		eb_invoke_procedure(&invocation, retries, nretries);
 		MemoryContextSwitchTo(context);
 		targets = eb_targets_create();

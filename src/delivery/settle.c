@@ -146,7 +146,7 @@ static void
 bury(const EbInvocation *invocation, int attempts, const char *condition)
 {
 	EbTarget   *target = invocation->target;
-	const EbLogRow *row = invocation->row;
+	EbLogRow   *row = invocation->row;
 	const EbOutcome *outcome = &invocation->outcome;
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {INT8OID, UUIDOID, INT8OID, INT4OID,
@@ -160,8 +160,8 @@ bury(const EbInvocation *invocation, int attempts, const char *condition)
 		Int32GetDatum(row->hops),
 		TimestampTzGetDatum(row->ingestion_time),
 		eb_text_or_null(row->group_key, &nulls[5]),
-		CStringGetTextDatum(row->event),
-		CStringGetTextDatum(invocation->input),
+		CStringGetTextDatum(eb_log_row_text(row)),
+		CStringGetTextDatum(eb_invocation_input(invocation)),
 		CStringGetTextDatum(outcome->code),
 		eb_text_or_null(outcome->message, &nulls[9]),
 		Int32GetDatum(attempts),
@@ -219,7 +219,7 @@ eb_settle_first(const EbBatch *batch, const EbInvocation *invocation,
 				TimestampTz started)
 {
 	EbTarget   *target = invocation->target;
-	const EbLogRow *row = invocation->row;
+	EbLogRow   *row = invocation->row;
 	const EbOutcome *outcome = &invocation->outcome;
 	int64		delay;
 	const char *condition;

@@ -91,13 +91,23 @@ set_scalar(JsonbValue *value, const JsonLexContext *lex)
 	}
 }
 
+/* What a scalar would be, as the grammar is before the next token. */
+JsonbIteratorToken
+eb_jsonb_place(const EbJsonGrammar *grammar)
+{
+	return eb_json_grammar_wants_key(grammar) ? WJB_KEY :
+		eb_json_grammar_in_object(grammar) ? WJB_VALUE : WJB_ELEM;
+}
+
 /*
- * Adds the token that the lexer has just read; place is what a scalar would
- * be here.  Returns the whole if that is what it closes.
+ * Adds the token that the lexer has just read, for a text that is an object or
+ * array; place is what a scalar would be there.  Returns the whole, in the
+ * current memory context, if that is what it closes; its strings may stand in
+ * the text.
  */
-static JsonbValue *
-push_token(JsonbParseState **state, const JsonLexContext *lex,
-		   JsonbIteratorToken place)
+JsonbValue *
+eb_jsonb_push_token(JsonbParseState **state, const JsonLexContext *lex,
+					JsonbIteratorToken place)
 {
 	JsonbValue	value;
 
@@ -138,9 +148,7 @@ eb_jsonb_tree(const char *text, int len)
 	eb_json_grammar_init(&grammar);
 	for (;;)
 	{
-		JsonbIteratorToken place =
-			eb_json_grammar_wants_key(&grammar) ? WJB_KEY :
-			eb_json_grammar_in_object(&grammar) ? WJB_VALUE : WJB_ELEM;
+		JsonbIteratorToken place = eb_jsonb_place(&grammar);
 
 		CHECK_FOR_INTERRUPTS();
 		if (json_lex(lex) != JSON_SUCCESS)
@@ -153,7 +161,7 @@ eb_jsonb_tree(const char *text, int len)
 			lex->token_type != JSON_TOKEN_OBJECT_END &&
 			lex->token_type != JSON_TOKEN_ARRAY_END)
 			return NULL;		/* a scalar alone */
-		tree = push_token(&state, lex, place);
+		tree = eb_jsonb_push_token(&state, lex, place);
 	}
 }
 

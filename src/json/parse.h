@@ -10,6 +10,12 @@
 
 #include "utils/jsonb.h"
 
+#include "json/grammar.h"
+
+extern JsonbIteratorToken eb_jsonb_place(const EbJsonGrammar *grammar);
+extern JsonbValue *eb_jsonb_push_token(JsonbParseState **state,
+									   const JsonLexContext *lex,
+									   JsonbIteratorToken place);
 extern JsonbValue *eb_jsonb_tree(const char *text, int len);
 extern Jsonb *eb_jsonb_from_text(const char *text, int len);
 

@@ -71,6 +71,7 @@ FROM jsonb_array_elements(put_events('[
 	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "default"},
 	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "orders"},
 	{"Source": "app", "DetailType": "t", "Detail": "{}"},
+	{"Source": "app", "DetailType": "t", "Detail": "{"},
 	{"Source": "app", "DetailType": "t", "Detail": "{}", "EventBusName": "orders"}]') -> 'Entries')
 	WITH ORDINALITY AS e (entry, no);
 SELECT name FROM event_buses;
