@@ -19,8 +19,7 @@ SELECT _in_each_set($sql$
 		no integer NOT NULL,
 		hops integer NOT NULL,
 		event_id uuid NOT NULL,
-		targets bigint[] NOT NULL,
-		lanes oid[] NOT NULL,
+		deliveries bytea NOT NULL,
 		group_key text,
 		order_xid bigint,
 		event text,
@@ -30,10 +29,10 @@ SELECT _in_each_set($sql$
 		region text,
 		resources text,
 		detail text,
-		CHECK (event IS NOT NULL OR num_nulls(event_time, source, detail_type, account, region, detail) = 0)
+		CHECK (event IS NOT NULL OR num_nulls(source, detail_type, account, region, detail) = 0)
 	) WITH (autovacuum_enabled = false);
 	COMMENT ON TABLE delivery_log_# IS
-	'Events that are or were owed to targets: their text, or what it is made of. Read it as delivery_log.';
+	'Events that are or were owed to targets: their text, or what it is made of (event_time is null where it is that of the ingestion in whole seconds), and whom they are owed to. Read it as delivery_log.';
 	CREATE INDEX delivery_log_#_xid_no_idx ON delivery_log_# (xid, no);
 $sql$);
 
@@ -85,9 +84,25 @@ COMMENT ON FUNCTION _event_text(uuid, timestamptz, text, text, text, text, text,
 'Internal: the text of an event in the delivery log; resources may be null.';
 REVOKE ALL ON FUNCTION _event_text(uuid, timestamptz, text, text, text, text, text, text) FROM PUBLIC;
 
+CREATE FUNCTION _deliveries(targets bigint[], lanes oid[]) RETURNS bytea
+AS 'MODULE_PATHNAME', 'eb_form_deliveries' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _deliveries(bigint[], oid[]) IS
+'Internal: targets and the lane of each, as a row of the delivery log has them.';
+
+CREATE FUNCTION _targets_of(deliveries bytea) RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'eb_deliveries_targets' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _targets_of(bytea) IS
+'Internal: the targets in what _deliveries() gives.';
+
+CREATE FUNCTION _lanes_of(deliveries bytea) RETURNS oid[]
+AS 'MODULE_PATHNAME', 'eb_deliveries_lanes' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _lanes_of(bytea) IS
+'Internal: the lanes in what _deliveries() gives.';
+
 CREATE VIEW delivery_log WITH (security_barrier) AS
-	SELECT d.xid, d.bus_id, d.ingestion_time, d.no, d.hops, d.event_id, d.targets, d.lanes, d.group_key, d.order_xid,
-		coalesce(d.event, eventbridge._event_text(d.event_id, d.event_time, d.source, d.detail_type, d.account,
+	SELECT d.xid, d.bus_id, d.ingestion_time, d.no, d.hops, d.event_id, d.deliveries,
+		eventbridge._targets_of(d.deliveries) AS targets, eventbridge._lanes_of(d.deliveries) AS lanes, d.group_key, d.order_xid,
+		coalesce(d.event, eventbridge._event_text(d.event_id, coalesce(d.event_time, d.ingestion_time), d.source, d.detail_type, d.account,
 			d.region, d.resources, d.detail)) AS event
 	FROM (SELECT * FROM eventbridge.delivery_log_0 UNION ALL
 		SELECT * FROM eventbridge.delivery_log_1 UNION ALL
@@ -202,13 +217,9 @@ AS 'MODULE_PATHNAME', 'eb_has_passed' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION _has_passed(pg_snapshot, bigint, integer, xid8, integer) IS
 'Internal: whether a row of the delivery log lies before a position.';
 
-CREATE FUNCTION _is_owed(xid xid8, no integer, lanes oid[]) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT EXISTS (
-		SELECT FROM unnest(lanes) AS l (lane) LEFT JOIN eventbridge._positions() AS p USING (lane)
-		WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, $1, $2))
-$$;
-COMMENT ON FUNCTION _is_owed(xid8, integer, oid[]) IS
+CREATE FUNCTION _is_owed(xid xid8, no integer, deliveries bytea) RETURNS boolean
+AS 'MODULE_PATHNAME', 'eb_is_owed' LANGUAGE C STABLE STRICT COST 10;
+COMMENT ON FUNCTION _is_owed(xid8, integer, bytea) IS
 'Internal: whether somebody is owed a row of the delivery log; pg_dump takes along only these.';
 
 CREATE SEQUENCE delivery_restored_no AS integer MINVALUE 1000000000 CYCLE;
@@ -221,10 +232,12 @@ COMMENT ON SEQUENCE delivery_restored_no IS
  */
 CREATE FUNCTION _adopt_log_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	restored constant bigint[] := eventbridge._targets_of(NEW.deliveries);
 BEGIN
 	NEW.xid := pg_current_xact_id();
 	NEW.no := nextval('eventbridge.delivery_restored_no');
-	NEW.lanes := array_fill(0::oid, ARRAY[cardinality(NEW.targets)]);
+	NEW.deliveries := eventbridge._deliveries(restored, array_fill(0::oid, ARRAY[cardinality(restored)]));
 	NEW.order_xid := CASE WHEN NEW.group_key IS NOT NULL THEN NEW.xid::text::bigint END;
 	RETURN NEW;
 END $$;
@@ -235,7 +248,7 @@ SELECT _in_each_set($sql$
 	CREATE TRIGGER adopt BEFORE INSERT ON delivery_log_#
 		FOR EACH ROW EXECUTE FUNCTION _adopt_log_row();
 	ALTER TABLE delivery_log_# ENABLE ALWAYS TRIGGER adopt;
-	SELECT pg_catalog.pg_extension_config_dump('delivery_log_#', 'WHERE eventbridge._is_owed(xid, no, lanes)');
+	SELECT pg_catalog.pg_extension_config_dump('delivery_log_#', 'WHERE eventbridge._is_owed(xid, no, deliveries)');
 $sql$);
 
 SELECT pg_catalog.pg_extension_config_dump('delivery_retry', '');
@@ -473,7 +486,7 @@ COMMENT ON SEQUENCE delivery_orphan_look IS
 CREATE FUNCTION _lanes_without_role() RETURNS SETOF oid
 LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT DISTINCT l.lane
-	FROM (SELECT DISTINCT d.lanes FROM eventbridge.delivery_log AS d) AS d, unnest(d.lanes) AS l (lane)
+	FROM (SELECT DISTINCT d.deliveries FROM eventbridge.delivery_log AS d) AS d, unnest(eventbridge._lanes_of(d.deliveries)) AS l (lane)
 	WHERE l.lane > 1 AND NOT EXISTS (SELECT FROM pg_roles AS a WHERE a.oid = l.lane)
 $$;
 COMMENT ON FUNCTION _lanes_without_role() IS
@@ -514,30 +527,17 @@ CREATE FUNCTION _delivery_log_is_needed(set_no integer, since xid8) RETURNS bool
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	cutoff constant timestamptz := clock_timestamp() - current_setting('eventbridge.log_retention')::interval;
-	known_lanes oid[] := '{}';
-	p record;
 	needed boolean;
 BEGIN
 	EXECUTE format('SELECT EXISTS (SELECT FROM (
 		SELECT d.ingestion_time FROM eventbridge.delivery_log_%s AS d ORDER BY d.xid DESC, d.no DESC LIMIT 100) AS d
 		WHERE d.ingestion_time > $1)', set_no) INTO needed USING cutoff;
-	-- asked each second as long as no set can be emptied, so do not read the ledger for nothing
-	IF needed THEN
-		RETURN true;
-	END IF;
-	FOR p IN SELECT * FROM eventbridge.delivery_position LOOP
+	-- asked each second as long as no set can be emptied, so do not read all for nothing
+	IF NOT needed THEN
 		EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
-			WHERE d.xid >= pg_snapshot_xmin($1) AND NOT eventbridge._has_passed($1, $2, $3, d.xid, d.no)
-				AND $4 = ANY (d.lanes))', set_no)
-			INTO needed USING p.snapshot, p.xid, p.no, p.lane;
-		IF needed THEN
-			RETURN true;
-		END IF;
-		known_lanes := known_lanes || p.lane;
-	END LOOP;
-	EXECUTE format('SELECT EXISTS (SELECT FROM eventbridge.delivery_log_%s AS d
-		WHERE d.xid >= $1 AND (d.ingestion_time > $2 OR NOT d.lanes <@ $3))', set_no)
-		INTO needed USING since, cutoff, known_lanes;
+			WHERE d.xid >= $1 AND (d.ingestion_time > $2 OR eventbridge._is_owed(d.xid, d.no, d.deliveries)))', set_no)
+			INTO needed USING since, cutoff;
+	END IF;
 	RETURN needed;
 END $$;
 COMMENT ON FUNCTION _delivery_log_is_needed(integer, xid8) IS
@@ -597,9 +597,7 @@ LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT r.lane FROM eventbridge.delivery_retry AS r
 		UNION
-		SELECT l.lane FROM eventbridge.delivery_log AS d, unnest(d.lanes) AS l (lane)
-			LEFT JOIN eventbridge.delivery_position AS p USING (lane)
-		WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no)
+		SELECT o.lane FROM eventbridge.delivery_owed AS o
 		UNION
 		SELECT w FROM eventbridge._lanes_with_pipes() AS w;
 END $$;
@@ -620,7 +618,7 @@ REVOKE EXECUTE ON FUNCTION
 	_target_lane(bigint), _note_lane(oid), _delivery_target(bigint), _delivery_obstacle(text, text, name),
 	_bury(bigint, uuid, bigint, integer, timestamptz, text, text, text, text, text, integer, text), _tidy(),
 	_carry_over_delivery_log(integer, integer), _delivery_log_is_needed(integer, xid8), _rotate_delivery_log(),
-	_lanes_with_work(), _lanes_without_role(), _next_attempt(oid), _adopt_log_row(), _lane(text, name), _is_owed(xid8, integer, oid[]),
+	_lanes_with_work(), _lanes_without_role(), _next_attempt(oid), _adopt_log_row(), _lane(text, name),
 	_get_notification(uuid), _has_order(oid), _due_in_order(oid, integer, bigint, bigint, bigint, bigint),
 	worker_claim(integer), worker_report(bigint, integer, text, text, text, bigint), worker_sleep(oid),
 	worker_may_rest(text), worker_wake(oid)

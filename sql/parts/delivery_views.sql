@@ -57,6 +57,18 @@ CREATE VIEW delivery_state WITH (security_barrier) AS
 COMMENT ON VIEW delivery_state IS
 'How far the first attempt of each delivery in the log has come; DELIVERED means that it was made.';
 
+/* Of all that the log holds, most has been delivered: the first condition is for that. */
+CREATE VIEW delivery_owed WITH (security_barrier) AS
+	SELECT t.target_id, t.lane, d.ingestion_time,
+		eventbridge._has_passed(p.taken_snapshot, p.taken_xid, p.taken_no, d.xid, d.no) AS is_taken
+	FROM (SELECT l.xid, l.no, l.ingestion_time, l.deliveries FROM eventbridge.delivery_log AS l
+			WHERE eventbridge._is_owed(l.xid, l.no, l.deliveries)) AS d,
+		unnest(eventbridge._targets_of(d.deliveries), eventbridge._lanes_of(d.deliveries)) AS t (target_id, lane)
+		LEFT JOIN eventbridge.delivery_position AS p USING (lane)
+	WHERE NOT eventbridge._has_passed(p.snapshot, p.xid, p.no, d.xid, d.no);
+COMMENT ON VIEW delivery_owed IS
+'Deliveries whose first attempt has not been made, and whether a worker has taken them.';
+
 /* Does another delivery of the same group come first? */
 CREATE VIEW delivery_retry_state WITH (security_barrier) AS
 	SELECT r.*, r.order_group IS NOT NULL AND EXISTS (
@@ -78,9 +90,9 @@ CREATE VIEW delivery_status WITH (security_barrier) AS
 	FROM eventbridge.target AS t
 		JOIN eventbridge.rule AS r USING (rule_id)
 		JOIN eventbridge.event_bus AS b USING (bus_id)
-		LEFT JOIN (SELECT s.target_id, count(*) FILTER (WHERE s.status = 'WAITING') AS waiting,
-				count(*) FILTER (WHERE s.status = 'IN_FLIGHT') AS in_flight, min(s.ingestion_time) AS oldest
-			FROM eventbridge.delivery_state AS s WHERE s.status <> 'DELIVERED' GROUP BY 1) AS l USING (target_id)
+		LEFT JOIN (SELECT o.target_id, count(*) FILTER (WHERE NOT o.is_taken) AS waiting,
+				count(*) FILTER (WHERE o.is_taken) AS in_flight, min(o.ingestion_time) AS oldest
+			FROM eventbridge.delivery_owed AS o GROUP BY 1) AS l USING (target_id)
 		LEFT JOIN (SELECT x.target_id, count(*) FILTER (WHERE x.attempts > 0 AND x.error_code IS NULL) AS in_flight,
 				count(*) FILTER (WHERE x.attempts = 0 AND NOT x.is_behind) AS waiting,
 				count(*) FILTER (WHERE x.attempts = 0 AND x.is_behind) AS waiting_for_group,

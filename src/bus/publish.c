@@ -12,7 +12,6 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "bus/bus.h"
@@ -21,21 +20,10 @@
 
 EbPublishSink eb_publish_sink = NULL;
 
-/* A context for the work on one event; contexts of this size are recycled. */
-static MemoryContext
-create_work_context(void)
-{
-	return AllocSetContextCreate(CurrentMemoryContext,
-								 "eventbridge publish",
-								 ALLOCSET_DEFAULT_SIZES);
-}
-
 /* Hands an event over to the sink if a rule of its bus wants it. */
 static void
 publish(const EbPublishedEvent *event)
 {
-	MemoryContext work = create_work_context();
-	MemoryContext oldcontext = MemoryContextSwitchTo(work);
 	EbMatchedTarget *targets;
 	int			ntargets;
 	JsonbValue	value;
@@ -51,10 +39,8 @@ publish(const EbPublishedEvent *event)
 		value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);
 	}
 	ntargets = eb_bus_matching_targets(event->bus_id, &value, &targets);
-	MemoryContextSwitchTo(oldcontext);
 	if (ntargets > 0)
 		eb_publish_sink(event, targets, ntargets);
-	MemoryContextDelete(work);
 }
 
 void

@@ -95,7 +95,9 @@ extern bool eb_bus_has_rules(int64 bus_id);
 
 /*
  * Makes an event and puts it on the bus, which should have rules; *id receives
- * its id.  No rights are checked.
+ * its id.  No rights are checked.  This and the next leave some memory behind, as
+ * much as an event or two take, in the current context: callers reset it from
+ * event to event.
  */
 extern void eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id);
 

@@ -14,7 +14,7 @@
  *
  *	delivery_log_N		one row per event: the writer's transaction (xid) and
  *						the event's number in it, the event, its targets and
- *						the lane of each; one index, on (xid, no)
+ *						the lane of each (deliveries.c); one index, on (xid, no)
  *	delivery_ledger_N	one row per batch that a worker takes, one more when
  *						it is done
  *	delivery_metric_N	one row per batch and target: what happened
@@ -92,6 +92,7 @@
 
 #include "bus/publish.h"
 #include "compat.h"
+#include "delivery/deliveries.h"
 #include "delivery/delivery.h"
 #include "delivery/log_row.h"
 
@@ -109,25 +110,24 @@ static int32 next_no = 0;
 
 /* ---- appending ---- */
 
-/* The sink of put events. */
+/* The sink of put events; what it allocates is for its caller to reset. */
 static void
 append_event(const EbPublishedEvent *event, const EbMatchedTarget *targets,
 			 int ntargets)
 {
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
-	Oid		   *lanes = palloc(sizeof(Oid) * ntargets);
+	EbDelivery *deliveries = palloc(sizeof(EbDelivery) * ntargets);
 
 	for (int i = 0; i < ntargets; i++)
 	{
-		lanes[i] = eb_target_lane(targets[i].target_id);
-		if (i == 0 || lanes[i] != lanes[i - 1])
-			eb_bell_note_lane(lanes[i]);
+		deliveries[i].target_id = targets[i].target_id;
+		deliveries[i].lane = eb_target_lane(targets[i].target_id);
+		if (i == 0 || deliveries[i].lane != deliveries[i - 1].lane)
+			eb_bell_note_lane(deliveries[i].lane);
 	}
-	eb_log_row_form(event, next_no++, targets, lanes, ntargets, values, nulls);
+	eb_log_row_form(event, next_no++, deliveries, ntargets, values, nulls);
 	eb_append_row(&eb_delivery_log, GetCurrentSubTransactionId(), values, nulls);
-	eb_log_row_free(values, nulls);
-	pfree(lanes);
 }
 
 static void
@@ -183,63 +183,75 @@ advance_cursor(LogCursor *cursor)
 											&isnull));
 }
 
+/* Is a target of the lane among them? */
+static bool
+have_lane(const bytea *deliveries, Oid lane)
+{
+	EbDeliveryReader reader;
+	EbDelivery	delivery;
+
+	eb_deliveries_read(&reader, deliveries);
+	while (eb_deliveries_next(&reader, &delivery))
+		if (delivery.lane == lane)
+			return true;
+	return false;
+}
+
+/* The targets of a row: all, and those of the lane. */
+static void
+read_targets(EbLogRow *row, const bytea *deliveries, Oid lane)
+{
+	EbDeliveryReader reader;
+	EbDelivery	delivery;
+	int			most;
+	int			n = 0;
+
+	eb_deliveries_read(&reader, deliveries);
+	most = eb_deliveries_most(&reader);
+	row->target_ids = palloc(sizeof(int64) * most * 2);
+	row->all_target_ids = row->target_ids + most;
+	while (eb_deliveries_next(&reader, &delivery))
+	{
+		row->all_target_ids[n++] = delivery.target_id;
+		if (delivery.lane == lane)
+			row->target_ids[row->ntargets++] = delivery.target_id;
+	}
+}
+
 /* Takes the row if the lane has a target in it. */
 static void
 take_row(EbBatch *batch, LogCursor *cursor)
 {
-	TupleDesc	desc = RelationGetDescr(cursor->rel);
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
-	ArrayType  *targets;
-	ArrayType  *lanes;
-	int64	   *target;
-	Oid		   *lane;
-	int			ntargets;
-	EbLogRow   *row = NULL;
+	bytea	   *deliveries;
+	EbLogRow   *row;
 
-	heap_deform_tuple(cursor->tuple, desc, values, nulls);
-	targets = DatumGetArrayTypeP(values[LOG_TARGETS - 1]);
-	lanes = DatumGetArrayTypeP(values[LOG_LANES - 1]);
-	ntargets = ArrayGetNItems(ARR_NDIM(targets), ARR_DIMS(targets));
-	if (ntargets != ArrayGetNItems(ARR_NDIM(lanes), ARR_DIMS(lanes)) ||
-		ARR_HASNULL(targets) || ARR_HASNULL(lanes))
-		elog(ERROR, "malformed row in the delivery log");
-	target = (int64 *) ARR_DATA_PTR(targets);
-	lane = (Oid *) ARR_DATA_PTR(lanes);
-
-	for (int i = 0; i < ntargets; i++)
+	heap_deform_tuple(cursor->tuple, RelationGetDescr(cursor->rel), values,
+					  nulls);
+	deliveries = DatumGetByteaPP(values[LOG_DELIVERIES - 1]);
+	if (have_lane(deliveries, batch->lane))
 	{
-		if (lane[i] != batch->lane)
-			continue;
-		if (row == NULL)
-		{
-			row = palloc0(sizeof(EbLogRow));
-			row->target_ids = palloc(sizeof(int64) * ntargets * 2);
-			row->all_target_ids = row->target_ids + ntargets;
-			memcpy(row->all_target_ids, target, sizeof(int64) * ntargets);
-			row->xid = cursor->xid;
-			row->no = cursor->no;
-			row->event_id = *DatumGetUUIDP(values[LOG_EVENT_ID - 1]);
-			row->bus_id = DatumGetInt64(values[LOG_BUS_ID - 1]);
-			row->ingestion_time =
-				DatumGetTimestampTz(values[LOG_INGESTION_TIME - 1]);
-			row->hops = DatumGetInt32(values[LOG_HOPS - 1]);
-			eb_log_row_read(row, values, nulls);
-			if (!nulls[LOG_GROUP_KEY - 1])
-				row->group_key =
-					TextDatumGetCString(values[LOG_GROUP_KEY - 1]);
-			if (!nulls[LOG_ORDER_XID - 1])
-				row->order_xid = DatumGetInt64(values[LOG_ORDER_XID - 1]);
-			batch->rows = lappend(batch->rows, row);
-			batch->nbytes += row->size;
-		}
-		row->target_ids[row->ntargets++] = target[i];
-		batch->ndeliveries++;
+		row = palloc0(sizeof(EbLogRow));
+		row->xid = cursor->xid;
+		row->no = cursor->no;
+		row->event_id = *DatumGetUUIDP(values[LOG_EVENT_ID - 1]);
+		row->bus_id = DatumGetInt64(values[LOG_BUS_ID - 1]);
+		row->ingestion_time =
+			DatumGetTimestampTz(values[LOG_INGESTION_TIME - 1]);
+		row->hops = DatumGetInt32(values[LOG_HOPS - 1]);
+		read_targets(row, deliveries, batch->lane);
+		eb_log_row_read(row, values, nulls);
+		if (!nulls[LOG_GROUP_KEY - 1])
+			row->group_key = TextDatumGetCString(values[LOG_GROUP_KEY - 1]);
+		if (!nulls[LOG_ORDER_XID - 1])
+			row->order_xid = DatumGetInt64(values[LOG_ORDER_XID - 1]);
+		batch->rows = lappend(batch->rows, row);
+		batch->nbytes += row->size;
+		batch->ndeliveries += row->ntargets;
 	}
-	if ((Pointer) targets != DatumGetPointer(values[LOG_TARGETS - 1]))
-		pfree(targets);
-	if ((Pointer) lanes != DatumGetPointer(values[LOG_LANES - 1]))
-		pfree(lanes);
+	if ((Pointer) deliveries != DatumGetPointer(values[LOG_DELIVERIES - 1]))
+		pfree(deliveries);
 }
 
 /*

@@ -18,15 +18,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "compat.h"
+#include "delivery/deliveries.h"
 #include "delivery/delivery.h"
 #include "delivery/log_row.h"
 #include "json/parse.h"
@@ -55,32 +54,18 @@ set_text_with_len(Datum *values, bool *nulls, int column, const char *s,
 	values[column - 1] = PointerGetDatum(cstring_to_text_with_len(s, len));
 }
 
-/* Arrays of equal length. */
+/*
+ * What the text is written of; the settings are those of now.  Of the time an
+ * event tells whole seconds only: that of most is in those of the ingestion.
+ */
 static void
-set_targets(Datum *values, const EbMatchedTarget *targets, const Oid *lanes,
-			int ntargets)
+set_envelope(Datum *values, bool *nulls, const EbNewEvent *event,
+			 TimestampTz ingestion_time)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * ntargets);
+	const char *resources = event->resources;
 
-	for (int i = 0; i < ntargets; i++)
-		elements[i] = Int64GetDatum(targets[i].target_id);
-	values[LOG_TARGETS - 1] =
-		PointerGetDatum(construct_array(elements, ntargets, INT8OID,
-										sizeof(int64), FLOAT8PASSBYVAL,
-										TYPALIGN_DOUBLE));
-	for (int i = 0; i < ntargets; i++)
-		elements[i] = ObjectIdGetDatum(lanes[i]);
-	values[LOG_LANES - 1] =
-		PointerGetDatum(construct_array(elements, ntargets, OIDOID,
-										sizeof(Oid), true, TYPALIGN_INT));
-	pfree(elements);
-}
-
-/* What the text is written of; the settings are those of now. */
-static void
-set_envelope(Datum *values, bool *nulls, const EbNewEvent *event)
-{
-	nulls[LOG_EVENT_TIME - 1] = false;
+	nulls[LOG_EVENT_TIME - 1] =
+		event->time / USECS_PER_SEC == ingestion_time / USECS_PER_SEC;
 	values[LOG_EVENT_TIME - 1] = TimestampTzGetDatum(event->time);
 	set_text(values, nulls, LOG_SOURCE, event->source);
 	set_text(values, nulls, LOG_DETAIL_TYPE, event->detail_type);
@@ -88,22 +73,23 @@ set_envelope(Datum *values, bool *nulls, const EbNewEvent *event)
 			 event->account ? event->account : eb_guc_account_id);
 	set_text(values, nulls, LOG_REGION,
 			 event->region ? event->region : eb_guc_region);
-	set_text(values, nulls, LOG_RESOURCES, event->resources);
+	set_text(values, nulls, LOG_RESOURCES,
+			 resources != NULL && strcmp(resources, "[]") != 0 ? resources : NULL);
 	set_text_with_len(values, nulls, LOG_DETAIL, event->detail,
 					  event->detail_len);
 }
 
 /*
  * The values of a row, in the current memory context: event number "no" of the
- * transaction, owed to the targets, each of which belongs to a lane.
+ * transaction, and whom it is owed to.
  */
 void
 eb_log_row_form(const EbPublishedEvent *event, int32 no,
-				const EbMatchedTarget *targets, const Oid *lanes,
-				int ntargets, Datum *values, bool *nulls)
+				const EbDelivery *deliveries, int ndeliveries,
+				Datum *values, bool *nulls)
 {
 	memset(nulls, true, sizeof(bool) * LOG_NATTS);
-	for (int column = LOG_XID; column <= LOG_LANES; column++)
+	for (int column = LOG_XID; column <= LOG_DELIVERIES; column++)
 		nulls[column - 1] = (column == LOG_EVENT_TIME);
 
 	values[LOG_XID - 1] =
@@ -114,7 +100,8 @@ eb_log_row_form(const EbPublishedEvent *event, int32 no,
 	values[LOG_NO - 1] = Int32GetDatum(no);
 	values[LOG_HOPS - 1] = Int32GetDatum(event->hops);
 	values[LOG_EVENT_ID - 1] = UUIDPGetDatum(&event->id);
-	set_targets(values, targets, lanes, ntargets);
+	values[LOG_DELIVERIES - 1] =
+		PointerGetDatum(eb_deliveries_form(deliveries, ndeliveries));
 	set_text(values, nulls, LOG_GROUP_KEY, event->group_key);
 	if (event->group_key != NULL)
 	{
@@ -123,19 +110,10 @@ eb_log_row_form(const EbPublishedEvent *event, int32 no,
 			Int64GetDatum((int64) U64FromFullTransactionId(ReadNextFullTransactionId()));
 	}
 	if (event->made_of != NULL)
-		set_envelope(values, nulls, event->made_of);
+		set_envelope(values, nulls, event->made_of, event->ingestion_time);
 	else
 		set_text_with_len(values, nulls, LOG_EVENT, event->text,
 						  event->text_len);
-}
-
-/* Frees what eb_log_row_form() has allocated. */
-void
-eb_log_row_free(const Datum *values, const bool *nulls)
-{
-	for (int column = LOG_TARGETS; column <= LOG_NATTS; column++)
-		if (!nulls[column - 1] && column != LOG_ORDER_XID)
-			pfree(DatumGetPointer(values[column - 1]));
 }
 
 /* A string from a column, or NULL. */
@@ -167,7 +145,9 @@ get_envelope(const Datum *values, const bool *nulls, int *size)
 	for (int column = LOG_SOURCE; column <= LOG_DETAIL; column++)
 		if (nulls[column - 1] && column != LOG_RESOURCES)
 			elog(ERROR, "malformed row in the delivery log");
-	event->time = DatumGetTimestampTz(values[LOG_EVENT_TIME - 1]);
+	event->time = DatumGetTimestampTz(values[nulls[LOG_EVENT_TIME - 1] ?
+											 LOG_INGESTION_TIME - 1 :
+											 LOG_EVENT_TIME - 1]);
 	event->source = get_text(values, nulls, LOG_SOURCE);
 	event->detail_type = get_text(values, nulls, LOG_DETAIL_TYPE);
 	event->account = get_text(values, nulls, LOG_ACCOUNT);
@@ -242,6 +222,7 @@ eb_event_text(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	memset(nulls, true, sizeof(nulls));
 	row.event_id = *PG_GETARG_UUID_P(0);
+	nulls[LOG_EVENT_TIME - 1] = false;
 	values[LOG_EVENT_TIME - 1] = PG_GETARG_DATUM(1);
 	for (int i = 0; i < LOG_NATTS - LOG_EVENT; i++)
 	{

@@ -9,6 +9,7 @@
 #define EB_LOG_ROW_H
 
 #include "bus/publish.h"
+#include "delivery/deliveries.h"
 #include "delivery/delivery.h"
 
 /* Columns of delivery_log_N, in the order of sql/parts/delivery.sql. */
@@ -21,8 +22,7 @@ enum
 	LOG_NO,
 	LOG_HOPS,
 	LOG_EVENT_ID,
-	LOG_TARGETS,
-	LOG_LANES,
+	LOG_DELIVERIES,
 	LOG_GROUP_KEY,
 	LOG_ORDER_XID,
 	LOG_EVENT,
@@ -36,9 +36,8 @@ enum
 };
 
 extern void eb_log_row_form(const EbPublishedEvent *event, int32 no,
-							const EbMatchedTarget *targets, const Oid *lanes,
-							int ntargets, Datum *values, bool *nulls);
-extern void eb_log_row_free(const Datum *values, const bool *nulls);
+							const EbDelivery *deliveries, int ndeliveries,
+							Datum *values, bool *nulls);
 extern void eb_log_row_read(EbLogRow *row, const Datum *values,
 							const bool *nulls);
 

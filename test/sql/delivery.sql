@@ -298,14 +298,14 @@ SELECT input FROM public.calls ORDER BY n DESC LIMIT 1;
 
 /* What comes with a dump belongs to the transaction that loads it. */
 BEGIN;
-INSERT INTO delivery_log_1 (xid, bus_id, ingestion_time, no, hops, event_id, targets, lanes, event)
-SELECT '3', 1, now(), 7, 0, gen_random_uuid(), ARRAY[target_id], ARRAY[4711::oid], '{"detail": {"n": "restored"}}'
+INSERT INTO delivery_log_1 (xid, bus_id, ingestion_time, no, hops, event_id, deliveries, event)
+SELECT '3', 1, now(), 7, 0, gen_random_uuid(), _deliveries(ARRAY[target_id], ARRAY[4711::oid]), '{"detail": {"n": "restored"}}'
 FROM target WHERE id = 'function';
-SELECT xid = pg_current_xact_id() AS adopted, no >= 1000000000 AS numbered, lanes FROM delivery_log_1;
+SELECT xid = pg_current_xact_id() AS adopted, no >= 1000000000 AS numbered, _lanes_of(deliveries) AS lanes FROM delivery_log_1;
 COMMIT;
-SELECT _is_owed(xid, no, lanes) FROM delivery_log_1;
+SELECT _is_owed(xid, no, deliveries) FROM delivery_log_1;
 CALL run_deliveries();
-SELECT _is_owed(xid, no, lanes) FROM delivery_log_1;
+SELECT _is_owed(xid, no, deliveries) FROM delivery_log_1;
 SELECT input FROM public.calls ORDER BY n DESC LIMIT 1;
 DROP OWNED BY regress_delivery;
 REVOKE ALL ON SCHEMA public FROM regress_delivery;

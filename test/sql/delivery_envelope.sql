@@ -58,8 +58,8 @@ INSERT INTO public.texts (event) VALUES
 	(' { "id" : "\u0069" , "detail" : [ ] } '), ('{"b":1,"a":2,"b":3}'), ('{}'), ('[]'), ('"x"'), ('1'), ('null'),
 	('{"detail":{}'), ('{"detail":{}}}'), ('{"detail":{}} x'), (E'{"id":"i\n"}'), ('');
 BEGIN;
-INSERT INTO delivery_log_1 (xid, bus_id, ingestion_time, no, hops, event_id, targets, lanes, event)
-SELECT '3', 1, now(), 7, 0, gen_random_uuid(), ARRAY[target_id], ARRAY[0::oid], event FROM target, public.texts
+INSERT INTO delivery_log_1 (xid, bus_id, ingestion_time, no, hops, event_id, deliveries, event)
+SELECT '3', 1, now(), 7, 0, gen_random_uuid(), _deliveries(ARRAY[target_id], ARRAY[0::oid]), event FROM target, public.texts
 WHERE id = 'take' AND input_path IS NULL AND rule_id = (SELECT rule_id FROM rule WHERE name = 'all') ORDER BY n;
 COMMIT;
 CALL run_deliveries();
@@ -82,12 +82,33 @@ TRUNCATE delivery_retry;
 
 /* A row is a text, or all that makes one. */
 \set VERBOSITY terse
-INSERT INTO delivery_log_0 (xid, bus_id, ingestion_time, no, hops, event_id, targets, lanes, source, detail_type, account, region, detail)
-VALUES ('3', 1, now(), 7, 0, gen_random_uuid(), '{1}', '{0}', 's', 'd', 'a', 'r', '{}');
+INSERT INTO delivery_log_0 (xid, bus_id, ingestion_time, no, hops, event_id, deliveries, source, detail_type, account, detail)
+VALUES ('3', 1, now(), 7, 0, gen_random_uuid(), _deliveries('{1}', '{0}'), 's', 'd', 'a', '{}');
 SELECT _event_text(NULL, now(), 's', 'd', 'a', 'r', NULL, '{}') IS NULL AS no_id,
 	_event_text('00000000-0000-0000-0000-000000000001', NULL, 's', 'd', 'a', 'r', NULL, '{}') IS NULL AS no_time;
 SELECT _event_text('00000000-0000-0000-0000-000000000001', now(), 's', NULL, 'a', 'r', NULL, '{}');
 SELECT _event_text('00000000-0000-0000-0000-000000000001', '0001-01-01 00:00:59.9+00', 's', 'd', 'a', 'r', '["x"]', '{}');
+
+/* The time is told in whole seconds, whether it is stored or that of the ingestion. */
+SELECT put_event('shop', 'time', '{}') IS NOT NULL AS put,
+	put_event('shop', 'time', '{}', event_time => statement_timestamp() - interval '1 s') IS NOT NULL AS put_earlier,
+	statement_timestamp() AS put_at \gset
+SELECT time = date_trunc('second', :'put_at'::timestamptz) AS now, time = date_trunc('second', :'put_at'::timestamptz - interval '1 s') AS earlier
+FROM (SELECT no, substring(event FROM '"detail-type":"time".*"time":"([^"]*)"')::timestamptz AS time FROM delivery_log) AS t
+WHERE time IS NOT NULL ORDER BY no;
+
+/* Whom it is owed to. */
+SELECT octet_length(d), _targets_of(d), _lanes_of(d)
+FROM _deliveries('{1,127,128,16384,9223372036854775807,-1}', '{0,1,127,16384,4294967295,128}') AS d;
+SELECT d, _targets_of(d), _lanes_of(d) FROM _deliveries('{}', '{}') AS d;
+SELECT _deliveries('{1,2}', '{0}');
+SELECT _deliveries('{1,null}', '{0,0}');
+SELECT _deliveries('{1}', '{null}');
+SELECT _targets_of('\x80');
+SELECT _targets_of('\x01');
+SELECT _lanes_of('\x0180');
+SELECT _lanes_of('\x018080808010');
+SELECT _targets_of('\x8080808080808080808001');
 
 DROP EXTENSION eventbridge CASCADE;
 DROP TABLE public.envelopes, public.texts;

@@ -44,7 +44,7 @@ SELECT count(*) FROM queues;
 SELECT * FROM queue_message;
 SELECT * FROM delivery_log;
 SELECT * FROM delivery_retry;
-INSERT INTO delivery_log_0 (targets) VALUES ('{1}');
+INSERT INTO delivery_log_0 (deliveries) VALUES ('');
 SELECT nextval('delivery_turn');
 SELECT _send_message('theirs', 'x', NULL, NULL, NULL, NULL);
 SELECT _receive_message_batch('theirs', 1, NULL);
