@@ -6,7 +6,8 @@
  * This is asked of each row of the log: by pg_dump, by those who look for work
  * that nobody does, by the rotation of the log, and by views.  So how far each
  * lane has come is read from the ledger once for a snapshot and not once for a
- * row.  Of an event that was delivered, as nearly all of the log's are, no more
+ * row.  It has to be the asking statement's own snapshot: what pg_dump does not
+ * find delivered it has to take along.  Of an event that was delivered, as nearly all of the log's are, no more
  * is looked at than its transaction and its lanes.
  *
  *-------------------------------------------------------------------------
@@ -62,7 +63,7 @@ read_positions(Positions *positions, Snapshot snapshot)
 	positions->lanes = NULL;
 	MemoryContextReset(positions->context);
 	SPI_connect();
-	n = (int) eb_internal_read(&plan,
+	n = (int) eb_internal_look(&plan,
 							   "SELECT lane, snapshot::text, xid, no"
 							   " FROM eventbridge._positions()",
 							   0, NULL, NULL, NULL);

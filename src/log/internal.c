@@ -155,6 +155,14 @@ eb_internal_call(SPIPlanPtr *plan, const char *sql, int nargs,
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* The same for a statement that only reads, and sees what its caller's does. */
+uint64
+eb_internal_look(SPIPlanPtr *plan, const char *sql, int nargs,
+				 const Oid *types, Datum *values, const char *nulls)
+{
+	return execute(plan, sql, nargs, types, values, nulls, true);
+}
+
 /*
  * The same for a statement that only reads, and that sees what is committed
  * now, and what this transaction did, also under REPEATABLE READ: as the
@@ -167,7 +175,7 @@ eb_internal_read(SPIPlanPtr *plan, const char *sql, int nargs,
 	uint64		nrows;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	nrows = execute(plan, sql, nargs, types, values, nulls, true);
+	nrows = eb_internal_look(plan, sql, nargs, types, values, nulls);
 	PopActiveSnapshot();
 	return nrows;
 }

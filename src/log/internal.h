@@ -23,6 +23,10 @@ extern void eb_internal_call(SPIPlanPtr *plan, const char *sql, int nargs,
 							 const Oid *types, Datum *values,
 							 const char *nulls);
 
+extern uint64 eb_internal_look(SPIPlanPtr *plan, const char *sql,
+							   int nargs, const Oid *types,
+							   Datum *values, const char *nulls);
+
 extern uint64 eb_internal_read(SPIPlanPtr *plan, const char *sql,
 							   int nargs, const Oid *types,
 							   Datum *values, const char *nulls);
