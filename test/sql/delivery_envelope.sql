@@ -110,6 +110,25 @@ SELECT _lanes_of('\x0180');
 SELECT _lanes_of('\x018080808010');
 SELECT _targets_of('\x8080808080808080808001');
 
+/* A row is owed until all its lanes have come by, and that may be in the middle of a transaction. */
+CALL run_deliveries();
+SELECT create_queue('two') AS queue \gset
+SELECT put_rule('two', '{"detail-type": ["two"]}') IS NOT NULL AS put;
+SELECT put_targets('two', jsonb_build_array(jsonb_build_object('Id', 'a', 'Arn', :'queue'),
+	jsonb_build_object('Id', 'b', 'Arn', 'arn:aws:lambda:us-east-1:000000000000:function:take_envelope')));
+SELECT remove_targets('all', '{take}');
+SELECT count(put_event('shop', 'two', format('{"n": %s}', n))) FROM generate_series(1, 3) AS n;
+PREPARE owed AS SELECT array_agg(_is_owed(xid, no, deliveries) ORDER BY no) AS owed,
+	(SELECT count(*) FROM delivery_owed) AS deliveries FROM delivery_log WHERE event LIKE '%"detail-type":"two"%';
+EXECUTE owed;
+CALL run_deliveries(3);
+EXECUTE owed;
+CALL run_deliveries(2);
+EXECUTE owed;
+CALL run_deliveries();
+EXECUTE owed;
+DEALLOCATE owed;
+
 DROP EXTENSION eventbridge CASCADE;
 DROP TABLE public.envelopes, public.texts;
 DROP FUNCTION public.take_envelope(jsonb);
