@@ -4,7 +4,7 @@
  *	  Whom an event in the delivery log is owed to.
  *
  * Each row of the log names the targets, rule by rule, and the lane of each.
- * Two arrays of numbers would be a fifth of a row, most of it their headers; so
+ * Two arrays of numbers would be a quarter of a row, most of it their headers; so
  * the row has them as bytes: the number of a target and that of its lane, again
  * and again, each as the field's usual variable-length integer (LEB128: seven
  * bits a byte, the lowest first, the highest bit tells that more follow).

@@ -66,7 +66,9 @@ GRANT EXECUTE ON FUNCTION put_events(jsonb) TO regress_publisher;
 GRANT USAGE ON SCHEMA eventbridge TO regress_publisher;
 SET ROLE regress_publisher;
 SELECT put_events('[{"Source": "s1", "DetailType": "t", "Detail": "{\"k\": 6}", "EventBusName": "many"},
-	{"Source": "s1", "DetailType": "t", "Detail": "{\"k\": 8}", "EventBusName": "many"}]') ->> 'FailedEntryCount' AS failed;
+	{"Source": "s1", "DetailType": "t", "Detail": "{\"k\": 8}", "EventBusName": "many"},
+	{"Source": "s1", "DetailType": "t", "Detail": "{\"l\": [[], {\"a\": [1]}], \"k\": 6}", "EventBusName": "many"},
+	{"Source": "s1", "DetailType": "t", "Detail": {"l": [{}, [[2]]], "k": 6}, "EventBusName": "many"}]') ->> 'FailedEntryCount' AS failed;
 SELECT current_user;
 RESET ROLE;
 SELECT generate.have_been_read();
