@@ -56,7 +56,7 @@ extern void eb_envelope_new_id(pg_uuid_t *id);
 extern void eb_envelope_format_id(const pg_uuid_t *id, char *buf);
 extern void eb_envelope_format_time(TimestampTz time, char *buf);
 extern JsonbValue *eb_envelope_value(const pg_uuid_t *id,
-									 const EbNewEvent *event);
+									 const EbEnvelope *event);
 extern bool eb_envelope_compact(const char *json, int len, StringInfo out,
 								JsonbValue **tree);
 

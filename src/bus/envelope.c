@@ -136,20 +136,20 @@ eb_envelope_format_time(TimestampTz time, char *buf)
 	*buf = '\0';
 }
 
-static const char *
-account_of(const EbNewEvent *event)
+const char *
+eb_envelope_account(const EbEnvelope *event)
 {
 	return event->account ? event->account : eb_guc_account_id;
 }
 
-static const char *
-region_of(const EbNewEvent *event)
+const char *
+eb_envelope_region(const EbEnvelope *event)
 {
 	return event->region ? event->region : eb_guc_region;
 }
 
 void
-eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
+eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbEnvelope *event)
 {
 	char		id_text[EB_ID_LEN + 1];
 	char		time_text[EB_TIME_LEN];
@@ -164,11 +164,11 @@ eb_envelope_write(StringInfo buf, const pg_uuid_t *id, const EbNewEvent *event)
 	appendStringInfoString(buf, ",\"source\":");
 	escape_json(buf, event->source);
 	appendStringInfoString(buf, ",\"account\":\"");
-	appendStringInfoString(buf, account_of(event));
+	appendStringInfoString(buf, eb_envelope_account(event));
 	appendStringInfoString(buf, "\",\"time\":\"");
 	appendStringInfoString(buf, time_text);
 	appendStringInfoString(buf, "\",\"region\":\"");
-	appendStringInfoString(buf, region_of(event));
+	appendStringInfoString(buf, eb_envelope_region(event));
 	appendStringInfoString(buf, "\",\"resources\":");
 	appendStringInfoString(buf, event->resources ? event->resources : "[]");
 	appendStringInfoString(buf, ",\"detail\":");
@@ -226,7 +226,7 @@ tree_of(const char *text, int len)
 }
 
 static JsonbValue
-resources_value(const EbNewEvent *event)
+resources_value(const EbEnvelope *event)
 {
 	JsonbValue	none = {.type = jbvArray};
 
@@ -239,7 +239,7 @@ resources_value(const EbNewEvent *event)
  * of is used where it is.
  */
 JsonbValue *
-eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
+eb_envelope_value(const pg_uuid_t *id, const EbEnvelope *event)
 {
 	JsonbValue *value = palloc(sizeof(JsonbValue));
 	JsonbPair  *pairs = palloc(NMEMBERS * sizeof(JsonbPair));
@@ -258,9 +258,9 @@ eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
 	set_string(&pairs[MEMBER_TIME].value, time_text);
 	pairs[MEMBER_DETAIL].value = event->detail_value ? *event->detail_value :
 		tree_of(event->detail, event->detail_len);
-	set_string(&pairs[MEMBER_REGION].value, region_of(event));
+	set_string(&pairs[MEMBER_REGION].value, eb_envelope_region(event));
 	set_string(&pairs[MEMBER_SOURCE].value, event->source);
-	set_string(&pairs[MEMBER_ACCOUNT].value, account_of(event));
+	set_string(&pairs[MEMBER_ACCOUNT].value, eb_envelope_account(event));
 	set_string(&pairs[MEMBER_VERSION].value, "0");
 	pairs[MEMBER_RESOURCES].value = resources_value(event);
 	set_string(&pairs[MEMBER_DETAIL_TYPE].value, event->detail_type);
@@ -272,7 +272,7 @@ eb_envelope_value(const pg_uuid_t *id, const EbNewEvent *event)
 }
 
 Jsonb *
-eb_envelope_to_jsonb(const pg_uuid_t *id, const EbNewEvent *event)
+eb_envelope_to_jsonb(const pg_uuid_t *id, const EbEnvelope *event)
 {
 	Assert(event->detail_value == NULL);
 	return JsonbValueToJsonb(eb_envelope_value(id, event));

@@ -20,9 +20,9 @@
 
 EbPublishSink eb_publish_sink = NULL;
 
-/* Hands an event over to the sink if a rule of its bus wants it. */
+/* Hands an event over to the sink, ingested now, if a rule of its bus wants it. */
 static void
-publish(const EbPublishedEvent *event)
+publish(EbPublishedEvent *event)
 {
 	EbMatchedTarget *targets;
 	int			ntargets;
@@ -39,12 +39,14 @@ publish(const EbPublishedEvent *event)
 		value.val.binary.len = VARSIZE_ANY_EXHDR(parsed);
 	}
 	ntargets = eb_bus_matching_targets(event->bus_id, &value, &targets);
-	if (ntargets > 0)
-		eb_publish_sink(event, targets, ntargets);
+	if (ntargets == 0)
+		return;
+	event->ingestion_time = GetCurrentTimestamp();
+	eb_publish_sink(event, targets, ntargets);
 }
 
 void
-eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
+eb_bus_put(int64 bus_id, const EbEnvelope *event, pg_uuid_t *id)
 {
 	EbPublishedEvent published = {
 		.bus_id = bus_id,
@@ -56,7 +58,6 @@ eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id)
 	if (eb_publish_sink == NULL)
 		return;
 	published.id = *id;
-	published.ingestion_time = GetCurrentTimestamp();
 	publish(&published);
 }
 

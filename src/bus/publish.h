@@ -32,7 +32,7 @@
  * What the text of an event is made of, but for its id; and what a new one is
  * told by.
  */
-typedef struct EbNewEvent
+typedef struct EbEnvelope
 {
 	const char *source;
 	const char *detail_type;
@@ -46,14 +46,14 @@ typedef struct EbNewEvent
 								 * NULL for none; terminated */
 	TimestampTz time;			/* written in whole seconds, UTC */
 	const char *group_key;		/* or NULL */
-} EbNewEvent;
+} EbEnvelope;
 
 /* An event as it stands on a bus. */
 typedef struct EbPublishedEvent
 {
 	pg_uuid_t	id;
 	int64		bus_id;
-	const EbNewEvent *made_of;	/* or NULL: it has a text */
+	const EbEnvelope *made_of;	/* or NULL: it has a text */
 	const char *text;			/* the envelope: compact JSON text in AWS's
 								 * order of keys; not terminated */
 	int			text_len;
@@ -99,20 +99,24 @@ extern bool eb_bus_has_rules(int64 bus_id);
  * much as an event or two take, in the current context: callers reset it from
  * event to event.
  */
-extern void eb_bus_put(int64 bus_id, const EbNewEvent *event, pg_uuid_t *id);
+extern void eb_bus_put(int64 bus_id, const EbEnvelope *event, pg_uuid_t *id);
 
 /*
- * Puts an event that a rule forwards on the bus bus_id (event->bus_id is
- * ignored).  No rights are checked, and no hops.
+ * Puts an event that a rule forwards on the bus bus_id.  Its own bus and time of
+ * ingestion are ignored.  No rights are checked, and no hops.
  */
 extern void eb_bus_publish(int64 bus_id, const EbPublishedEvent *event);
 
+/* The account and region that an event is to name. */
+extern const char *eb_envelope_account(const EbEnvelope *event);
+extern const char *eb_envelope_region(const EbEnvelope *event);
+
 /* Appends the text of an event: compact JSON in AWS's order of keys. */
 extern void eb_envelope_write(StringInfo buf, const pg_uuid_t *id,
-							  const EbNewEvent *event);
+							  const EbEnvelope *event);
 
 /* The same as jsonb, in the current memory context; not with detail_value. */
 extern Jsonb *eb_envelope_to_jsonb(const pg_uuid_t *id,
-								   const EbNewEvent *event);
+								   const EbEnvelope *event);
 
 #endif							/* EB_PUBLISH_H */

@@ -129,7 +129,7 @@ missing_argument(const Entry *entry)
 static EntryFault
 put_entry(const Entry *entry, BusMemo *memo, pg_uuid_t *id)
 {
-	EbNewEvent	event = {0};
+	EbEnvelope	event = {0};
 	StringInfoData detail;
 	JsonbValue *detail_tree = NULL;
 	const char *missing = missing_argument(entry);

@@ -268,7 +268,7 @@ eb_put_row_event(PG_FUNCTION_ARGS)
 	int64		bus_id;
 	StringInfoData detail;
 	JsonbValue *detail_tree;
-	EbNewEvent	event = {0};
+	EbEnvelope	event = {0};
 	pg_uuid_t	id;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))

@@ -270,7 +270,6 @@ forward(EbTarget *target, const EbLogRow *row, EbOutcome *outcome)
 		.made_of = row->made_of,
 		.text = row->text,
 		.text_len = row->made_of == NULL ? strlen(row->text) : 0,
-		.ingestion_time = GetCurrentTimestamp(),
 		.group_key = row->group_key,
 		.hops = row->hops + 1
 	};

@@ -42,7 +42,7 @@ typedef struct EbLogRow
 	int64	   *all_target_ids; /* those of other lanes as well: rule by rule */
 	char	   *group_key;		/* or NULL */
 	int64		order_xid;		/* with a group: see order.c */
-	const struct EbNewEvent *made_of;	/* or NULL: it has a text */
+	const struct EbEnvelope *made_of;	/* or NULL: it has a text */
 	char	   *text;			/* terminated; NULL: see eb_log_row_text() */
 	int			size;			/* bytes, about, of the event */
 } EbLogRow;

@@ -29,7 +29,6 @@
 #include "delivery/delivery.h"
 #include "delivery/log_row.h"
 #include "json/parse.h"
-#include "settings.h"
 
 /* What an envelope takes beside its parts of variable length, as a rule. */
 #define ENVELOPE_LEN	200
@@ -59,7 +58,7 @@ set_text_with_len(Datum *values, bool *nulls, int column, const char *s,
  * event tells whole seconds only: that of most is in those of the ingestion.
  */
 static void
-set_envelope(Datum *values, bool *nulls, const EbNewEvent *event,
+set_envelope(Datum *values, bool *nulls, const EbEnvelope *event,
 			 TimestampTz ingestion_time)
 {
 	const char *resources = event->resources;
@@ -69,10 +68,8 @@ set_envelope(Datum *values, bool *nulls, const EbNewEvent *event,
 	values[LOG_EVENT_TIME - 1] = TimestampTzGetDatum(event->time);
 	set_text(values, nulls, LOG_SOURCE, event->source);
 	set_text(values, nulls, LOG_DETAIL_TYPE, event->detail_type);
-	set_text(values, nulls, LOG_ACCOUNT,
-			 event->account ? event->account : eb_guc_account_id);
-	set_text(values, nulls, LOG_REGION,
-			 event->region ? event->region : eb_guc_region);
+	set_text(values, nulls, LOG_ACCOUNT, eb_envelope_account(event));
+	set_text(values, nulls, LOG_REGION, eb_envelope_region(event));
 	set_text(values, nulls, LOG_RESOURCES,
 			 resources != NULL && strcmp(resources, "[]") != 0 ? resources : NULL);
 	set_text_with_len(values, nulls, LOG_DETAIL, event->detail,
@@ -137,10 +134,10 @@ get_text_with_len(const Datum *values, int column, int *len)
 }
 
 /* What the text of the event is made of; *size receives how long it is, about. */
-static EbNewEvent *
+static EbEnvelope *
 get_envelope(const Datum *values, const bool *nulls, int *size)
 {
-	EbNewEvent *event = palloc0(sizeof(EbNewEvent));
+	EbEnvelope *event = palloc0(sizeof(EbEnvelope));
 
 	for (int column = LOG_SOURCE; column <= LOG_DETAIL; column++)
 		if (nulls[column - 1] && column != LOG_RESOURCES)
@@ -179,12 +176,13 @@ eb_log_row_read(EbLogRow *row, const Datum *values, const bool *nulls)
 char *
 eb_log_row_text(EbLogRow *row)
 {
+	void	   *made_of = unconstify(EbEnvelope *, row->made_of);
 	StringInfoData buf;
 	MemoryContext oldcontext;
 
 	if (row->text != NULL)
 		return row->text;
-	oldcontext = MemoryContextSwitchTo(GetMemoryChunkContext(unconstify(EbNewEvent *, row->made_of)));
+	oldcontext = MemoryContextSwitchTo(GetMemoryChunkContext(made_of));
 	buf.len = 0;
 	buf.maxlen = row->size;
 	buf.data = palloc(buf.maxlen);

@@ -7,8 +7,8 @@
  * that nobody does, by the rotation of the log, and by views.  So how far each
  * lane has come is read from the ledger once for a snapshot and not once for a
  * row.  It has to be the asking statement's own snapshot: what pg_dump does not
- * find delivered it has to take along.  Of an event that was delivered, as nearly all of the log's are, no more
- * is looked at than its transaction and its lanes.
+ * find delivered it has to take along.  Of an event that was delivered, as nearly
+ * all of the log's are, no more is looked at than its transaction and its lanes.
  *
  *-------------------------------------------------------------------------
  */
